@@ -1,0 +1,1 @@
+"""Checked model to factor graph, blocks, schedule and torch.fx programs."""

@@ -1,0 +1,121 @@
+"""Energy, free energy and sufficient statistics as graphs.
+
+Inputs are the parameters and `value.VAR`, the whole statistic of each variable, `[chains, size]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from operator import add
+from typing import Any
+
+import torch
+from torch import fx
+
+from gmc.compiler.colouring import Block
+from gmc.compiler.emitter import Emitter
+from gmc.compiler.fields import emit_bias, emit_field, parameters
+from gmc.compiler.graph import FactorGraph, family
+from gmc.compiler.region import Piece, Region
+
+
+def emit_terms(g: Emitter, graph: FactorGraph, values: Mapping[str, Any]) -> Any:
+    """The parametrised part of minus the energy, sum of <b, T> and all f, `[chains]`."""
+    parts = []
+    for variable in graph.variables:
+        bias = emit_bias(g, variable)
+        if bias is not None:
+            with g.at(variable.span):
+                parts.append(torch.mv(values[variable.name], bias))
+    for term in graph.terms:
+        with g.at(term.edge.span):
+            ends = [values[v.name] for v in term.ends]
+            parts.append(term.factor.energy(g, parameters(g, term), term.ends, ends))
+    return reduce(add, parts) if parts else g.input("blank", fixed=True)[:, 0]
+
+
+def emit_base(g: Emitter, graph: FactorGraph, values: Mapping[str, Any], but: Mapping[str, Region]) -> list[Any]:
+    """The base measures of all sites but those of `but`, each `[chains]`."""
+    parts = []
+    for variable in graph.variables:
+        region = Region.whole_of(variable)
+        if variable.name in but:
+            region = region.without(but[variable.name])
+        if region.sites.size:
+            with g.at(variable.span):
+                base = family(variable).base_measure(g.select(values[variable.name], region))
+            parts += [] if base is None else [base]
+    return parts
+
+
+def energy(graph: FactorGraph) -> fx.GraphModule:
+    """E, base measures included, `[chains]`, in nats."""
+    g = Emitter()
+    values = _values(g, graph)
+    parts = [emit_terms(g, graph, values), *emit_base(g, graph, values, {})]
+    return g.module(-reduce(add, parts), "Energy")
+
+
+def free_energy(graph: FactorGraph, summed: Block) -> fx.GraphModule:
+    """-log of the sum (or integral) of exp(-E) over the sites of `summed`, `[chains]`, in nats.
+
+    No two of those sites may meet, so that each sums out in closed form: with T = 0 put in their place E leaves their terms out, since it is
+    multilinear, and their log-partitions at their fields stand for them. What `value.VAR` holds at those sites does not matter.
+    """
+    g = Emitter()
+    values = _values(g, graph)
+    out = {region.name: region for region in summed}
+    pieces = {}
+    for variable in graph.variables:
+        rest = Region.whole_of(variable)
+        if variable.name in out:
+            rest = rest.without(out[variable.name])
+        if rest.sites.size:
+            pieces[variable.name] = [Piece(g.select(values[variable.name], rest), rest)]
+    zeroed = {
+        v.name: g.embed(pieces[v.name][0]) if v.name in pieces else torch.zeros_like(values[v.name])
+        for v in graph.variables
+    }
+    parts = [emit_terms(g, graph, zeroed), *emit_base(g, graph, zeroed, out)]
+    for region in summed:
+        eta = emit_field(g, graph, region, pieces)
+        with g.at(region.variable.span):
+            parts.append(family(region.variable).log_partition(eta).sum(1))
+    return g.module(-reduce(add, parts), "FreeEnergy")
+
+
+def gradient(graph: FactorGraph) -> fx.GraphModule:
+    """The mean over the chains of d(-E)/dtheta for every parameter, a dictionary by name: the sufficient statistics.
+
+    Symmetric weights have the derivative of their pair in both places.
+    """
+    g = Emitter()
+    values = _values(g, graph)
+    found: dict[str, Any] = {}
+    for variable in graph.variables:
+        if isinstance(variable.family.bias, str) and variable.family.bias != "none":
+            with g.at(variable.span):
+                found[f"{variable.name}.bias"] = _bias_gradient(graph, variable.name, values[variable.name])
+    for term in graph.terms:
+        with g.at(term.edge.span):
+            ends = [values[v.name] for v in term.ends]
+            for suffix, value in term.factor.gradient(g, parameters(g, term), term.ends, ends).items():
+                name = term.parameter(suffix)
+                found[name] = found[name] + value if name in found else value
+    return g.module(found, "Gradient")
+
+
+def _bias_gradient(graph: FactorGraph, name: str, value: Any) -> Any:
+    variable = graph.model.variable(name)
+    shape = graph.parameter(f"{name}.bias").shape
+    mean = value.mean(0)
+    if variable.family.bias == "channel":
+        width = variable.family.width
+        channels = variable.shape[0] if variable.shape else 1
+        mean = mean.reshape(channels, -1, width).sum(1)
+    return mean.reshape(shape)
+
+
+def _values(g: Emitter, graph: FactorGraph) -> dict[str, Any]:
+    return {v.name: g.input(f"value.{v.name}", fixed=False) for v in graph.variables}

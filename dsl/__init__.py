@@ -1,0 +1,1 @@
+"""Text to checked model: syntax, positions, diagnostics, names, shapes, printer."""

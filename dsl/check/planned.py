@@ -1,0 +1,24 @@
+"""What the language names and this version does not have: refused as "not supported yet" rather than as unknown.
+
+A word that is registered is never looked up here.
+"""
+
+from __future__ import annotations
+
+from gmc.dsl.vocabulary import Kind
+
+WORDS: dict[Kind, frozenset[str]] = {
+    "family": frozenset({"gamma", "logistic_mixture", "poisson", "relu"}),
+    "objective": frozenset({"adversarial", "autoencoder", "cd", "elbo", "layerwise", "vimco"}),
+    "start": frozenset({"normal", "uniform"}),
+    "metric": frozenset({"surprise"}),
+}
+"""By kind. Layers, relaxations and losses occur only in forms that are refused whole."""
+
+VALUES = frozenset({("normal", "precision", "learned")})
+"""Word, argument and value."""
+
+
+def is_planned(kind: Kind, name: str) -> bool:
+    """Whether the language names a word of that kind that may not be registered yet."""
+    return name in WORDS.get(kind, frozenset())

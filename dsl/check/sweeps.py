@@ -1,0 +1,59 @@
+"""Written sweeps: every free variable, no clamped one, and no edge inside a block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gmc.dsl import model, syntax
+from gmc.dsl.check.context import Context
+from gmc.dsl.errors import chains as errors
+from gmc.dsl.errors import names as name_errors
+from gmc.dsl.errors import unsupported
+
+
+def check_sweep(
+    context: Context, tree: syntax.Sweep | None, graph: model.Model, free: frozenset[str]
+) -> tuple[tuple[str, ...], ...] | None:
+    """The blocks of a written sweep; None where there is none or, with diagnostics, where it is wrong."""
+    if tree is None:
+        return None
+    mark = context.mark
+    blocks = [tuple(_names(context, block, graph, free)) for block in tree.blocks]
+    for block in tree.blocks:
+        _refuse_inner_edges(context, block, graph)
+    drawn = {name for block in blocks for name in block}
+    missed = [v.name for v in graph.variables if v.name in free - drawn]
+    if missed and not context.errors_since(mark):
+        context.add(errors.sweep_misses(tree.span, missed))
+    return None if context.errors_since(mark) else tuple(blocks)
+
+
+def _names(context: Context, block: syntax.Block, graph: model.Model, free: frozenset[str]) -> Iterator[str]:
+    seen: dict[str, syntax.Name] = {}
+    for update in block.updates:
+        name = update.name
+        if update.by is not None:
+            context.add(unsupported.form(update.span, "`VARIABLE by EDGE` in a sweep"))
+        if not context.scope.is_a(name, "variable"):
+            continue
+        if name.text in seen:
+            context.add(name_errors.repeated_name(name.span, name.text, seen[name.text].span))
+        elif any(v.name == name.text for v in graph.variables) and name.text not in free:
+            context.add(errors.sweep_of_clamped(name.span, name.text))
+        seen.setdefault(name.text, name)
+        yield name.text
+
+
+def _refuse_inner_edges(context: Context, block: syntax.Block, graph: model.Model) -> None:
+    """Two different ends of one edge cannot be drawn at once: each depends on the other."""
+    places = {update.name.text: update.name.span for update in reversed(block.updates)}
+    told: set[frozenset[str]] = set()
+    for edge in graph.edges:
+        inside = [end for end in dict.fromkeys(edge.ends) if end in places]
+        for second in inside[1:]:
+            pair = frozenset((inside[0], second))
+            if pair in told:
+                continue
+            told.add(pair)
+            first, last = sorted((inside[0], second), key=lambda name: places[name].start)
+            context.add(errors.edge_in_block(places[last], last, first, edge.name, places[first], edge.span))

@@ -1,0 +1,1 @@
+"""Every diagnostic of the language, one named function each, by topic."""

@@ -1,0 +1,289 @@
+"""The words a .gm file may use, and what the checker must know of each.
+
+A word is a pydantic model of its arguments, registered under its name, with its meaning beside it in the stage that
+gives it one: families, factors and objectives in the compiler, sources, transforms, optimisers and metrics in the runtime. This
+module knows only the interface; it never imports those stages. Adding a word is adding one file there.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+if TYPE_CHECKING:
+    from gmc.dsl.model import Checked, Variable
+
+Kind = Literal[
+    "family", "factor", "layer", "objective", "expectation", "optimizer", "transform", "source", "start", "metric"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """A number that runs from `start` at a stage's first update to `end` at its last; a constant has both equal."""
+
+    start: float
+    end: float
+    shape: Literal["linear", "cosine"] = "linear"
+
+    @property
+    def constant(self) -> bool:
+        """Whether the number never changes."""
+        return self.start == self.end
+
+    def at(self, progress: float) -> float:
+        """The value at `progress` in [0, 1] of the stage."""
+        from math import cos, pi
+
+        t = min(max(progress, 0.0), 1.0)
+        weight = t if self.shape == "linear" else 0.5 - 0.5 * cos(pi * t)
+        return self.start + (self.end - self.start) * weight
+
+    def __str__(self) -> str:
+        if self.constant:
+            return f"{self.start:g}"
+        text = f"{self.start:g} -> {self.end:g}"
+        return text if self.shape == "linear" else f"cosine({self.start:g}, {self.end:g})"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Numbers are ramps that stand still."""
+        return core_schema.no_info_plain_validator_function(cls.of)
+
+    @classmethod
+    def of(cls, value: object) -> Ramp:
+        """`value` as a ramp: itself, or a number that stays.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        if isinstance(value, Ramp):
+            return value
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return cls(float(value), float(value))
+        raise ValueError("must be a number or a ramp such as 0.1 -> 0.0")
+
+
+@dataclass(frozen=True, slots=True)
+class RampBounds:
+    """Bounds that both ends of a ramp must keep: `Annotated[Ramp, RampBounds(ge=0)]`."""
+
+    ge: float | None = None
+    gt: float | None = None
+    lt: float | None = None
+    le: float | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, ramp: Ramp) -> Ramp:
+        for end in (ramp.start, ramp.end):
+            if self.ge is not None and not end >= self.ge:
+                raise ValueError(f"must be at least {self.ge:g}")
+            if self.gt is not None and not end > self.gt:
+                raise ValueError(f"must be greater than {self.gt:g}")
+            if self.lt is not None and not end < self.lt:
+                raise ValueError(f"must be less than {self.lt:g}")
+            if self.le is not None and not end <= self.le:
+                raise ValueError(f"must be at most {self.le:g}")
+        return ramp
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Marks a field whose value is the name of something the file declares: `Annotated[str, Reference("chain")]`."""
+
+    what: Literal["chain", "variable", "edge", "net", "objective"]
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """Marks a field that also takes another registered word, such as `exact(CHAIN)`."""
+
+    kind: Kind
+
+
+ChainName = Annotated[str, Reference("chain")]
+EdgeName = Annotated[str, Reference("edge")]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1)]
+Bias = Literal["site", "channel", "none"] | float
+"""One a site, one for each index of the first axis, none, or a number that stays fixed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a word finds wrong with where it is used: which argument (None: the whole call), why, and a fix."""
+
+    message: str
+    argument: str | None = None
+    help: str | None = None
+
+
+class Word(BaseModel):
+    """Something a .gm file can name. Fields are its arguments, in order; the docstring is its reference page."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
+
+    kind: ClassVar[Kind]
+    word: ClassVar[str] = ""
+    positional: ClassVar[str | None] = None
+    """The name of a tuple field that takes all positional arguments, if the word has one."""
+
+    def __str__(self) -> str:
+        """The word as a .gm file writes it, without arguments left at their defaults."""
+        given = [
+            f"{name} = {value}"
+            for name, field in type(self).model_fields.items()
+            if (value := getattr(self, name)) != field.default
+        ]
+        return f"{self.word}({', '.join(given)})" if given else self.word
+
+
+class FamilyWord(Word):
+    """An exponential family: what the checker needs to know of a variable's type."""
+
+    kind = "family"
+    if TYPE_CHECKING:
+        # each family declares `bias: Bias = "site"` itself, last: an inherited field would come before its own arguments
+        bias: Bias
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Numbers in the statistic of a site: k for a categorical, else 1."""
+
+    @property
+    @abstractmethod
+    def states(self) -> int | None:
+        """How many values a site can take; None if not finite."""
+
+    @property
+    @abstractmethod
+    def support(self) -> str:
+        """The values a site can take, in words: "0 or 1"."""
+
+    @abstractmethod
+    def contains(self, value: float) -> bool:
+        """Whether `value`, as a user writes it, is in the support."""
+
+
+class FactorWord(Word):
+    """A term of the energy over the statistics of two or three variables."""
+
+    kind = "factor"
+    arities: ClassVar[tuple[int, ...]] = (2,)
+
+    @abstractmethod
+    def mismatch(self, ends: Sequence[Variable]) -> str | None:
+        """Why this factor cannot join `ends` (a lateral edge names its variable twice), or None where it can."""
+
+
+class SourceWord(Word):
+    """Where data come from: named columns, one row an example."""
+
+    kind = "source"
+
+
+class TransformWord(Word):
+    """A step of a column's pipe."""
+
+    kind = "transform"
+
+
+class StartWord(Word):
+    """What a chain's variables start from, besides other chains."""
+
+    kind = "start"
+    keeps: ClassVar[bool] = False
+    """Whether the chain's states are kept from one run to the next."""
+    drawn: ClassVar[bool] = False
+    """Whether it is drawn from the family's noise."""
+
+
+class ExpectationWord(Word):
+    """How an expectation under a chain is taken, where it is not by running it: `exact(CHAIN)`."""
+
+    kind = "expectation"
+    chain: ChainName
+
+
+class ObjectiveWord(Word):
+    """A loss in nats an example."""
+
+    kind = "objective"
+
+    @abstractmethod
+    def chains(self) -> tuple[str, ...]:
+        """The chains it compares, each once."""
+
+    @abstractmethod
+    def problems(self, checked: Checked) -> Iterator[Problem]:
+        """What is wrong with it in this file; `checked` has its model, data and chains, not yet its stages."""
+
+
+class OptimizerWord(Word):
+    """What descends an objective."""
+
+    kind = "optimizer"
+
+
+class MetricWord(Word):
+    """A number watched in training and shown by `gmc eval`."""
+
+    kind = "metric"
+
+
+W = TypeVar("W", bound=Word)
+
+
+class Vocabulary:
+    """The registered words, by kind and name, in the order of their names."""
+
+    def __init__(self) -> None:
+        self._words: dict[tuple[str, str], type[Word]] = {}
+
+    def register(self, name: str) -> Callable[[type[W]], type[W]]:
+        """A class decorator that files the class under `name` in its kind."""
+
+        def file(word: type[W]) -> type[W]:
+            if (word.kind, name) in self._words:
+                raise ValueError(f"the {word.kind} {name!r} is registered twice")
+            word.word = name
+            self._words[word.kind, name] = word
+            return word
+
+        return file
+
+    def get(self, kind: Kind, name: str) -> type[Word] | None:
+        """The class of that kind and name, if there is one."""
+        return self._words.get((kind, name))
+
+    def names(self, kind: Kind) -> tuple[str, ...]:
+        """All names of a kind, sorted."""
+        return tuple(sorted(name for k, name in self._words if k == kind))
+
+    def words(self) -> tuple[type[Word], ...]:
+        """All words, by kind, then name."""
+        return tuple(self._words[key] for key in sorted(self._words))
+
+    def kinds(self, name: str) -> tuple[str, ...]:
+        """The kinds in which `name` is registered: a user's name may not hide it."""
+        return tuple(sorted(kind for kind, n in self._words if n == name))
+
+
+VOCABULARY = Vocabulary()
+"""Filled by importing the packages that hold the words; `gmc.runtime.words` imports them all."""
+
+
+def import_modules(package: str, path: Iterable[str]) -> None:
+    """Imports every module of a package, so that each registers its word."""
+    for module in sorted(m.name for m in iter_modules(path)):
+        import_module(f"{package}.{module}")

@@ -1,0 +1,191 @@
+"""Columns to resident values: read, transformed as far as they stay the same, checked, kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from gmc.compiler.family import Family
+from gmc.dsl.diagnostic import GmcError
+from gmc.dsl.model import Binding, Model, Variable
+from gmc.dsl.source import Span
+from gmc.runtime import errors
+from gmc.runtime.pipe import Pipe, compact, tensor_of, transforms
+from gmc.runtime.source import Array, Columns, is_numeric
+from gmc.runtime.valuecheck import Survey, fitting_transform
+
+CHUNK = 1 << 21
+"""About how many numbers are transformed at a time."""
+
+
+def chunks(rows: int, size: int, device: torch.device | None = None) -> Iterator[torch.Tensor]:
+    """The row numbers 0 to rows - 1 in order (int64), in parts of about `CHUNK` numbers where a row has `size`."""
+    step = max(1, CHUNK // max(size, 1))
+    for first in range(0, rows, step):
+        yield torch.arange(first, min(first + step, rows), device=device)
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """A variable's values in a split: `stored` [rows, ...] is what the first `done` steps of the pipe leave.
+
+    `others` are the columns that later steps read besides.
+    """
+
+    variable: Variable
+    pipe: Pipe
+    stored: torch.Tensor
+    others: Mapping[str, torch.Tensor]
+    done: int
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return self.stored.shape[0]
+
+    def take(self, rows: torch.Tensor, epoch: int, check: bool = False) -> torch.Tensor:
+        """The values [n, *shape] of the numbered `rows` in an epoch; `check` as in `Pipe.run`."""
+        rows = rows.to(self.stored.device)
+        x = self.stored[rows]
+        steps = range(self.done, len(self.pipe.steps))
+        others = {name: column[rows] for name, column in self.others.items()} if steps else {}
+        return self.pipe.run(x, rows, others, steps, epoch, check)
+
+    def expected(self, rows: torch.Tensor, family: Family) -> torch.Tensor:
+        """The mean statistics [n, size] of the numbered `rows` over epochs where that is known, else those of epoch 0."""
+        rest = self.pipe.steps[self.done :]
+        if not rest or not all(step.elementwise for step in rest) or any(step.stochastic for step in rest[1:]):
+            return family.encode(self.take(rows, 0)).to(torch.float64)
+        # a site is 1 with the stored probability, else 0, and what follows does not mix sites
+        ends = [torch.full_like(self.stored[:1], end, dtype=torch.float64) for end in (0.0, 1.0)]
+        after = range(self.done + 1, len(self.pipe.steps))
+        low, high = (family.encode(self.pipe.run(x, rows[:1], {}, after)).to(torch.float64) for x in ends)
+        p = self.stored[rows].flatten(1).to(torch.float64).repeat_interleave(family.width, dim=1)
+        return low + (high - low) * p
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Loads the bindings of one data block; training rows first, because others take `constants` from them."""
+
+    model: Model
+    columns: Columns
+    seed: int
+    device: torch.device
+    dtype: torch.dtype
+    constants: dict[str, torch.Tensor]
+    failed: set[str] = field(default_factory=set)
+
+    def load(self, binding: Binding) -> Values:
+        """The values of a binding.
+
+        Raises:
+            GmcError: there is no such column, or it does not fit its transforms or its variable.
+        """
+        variable = self.model.variable(binding.variable)
+        raw = self._column(binding.column, binding.column_span)
+        others = self._others(binding, raw)
+        pipe = Pipe(binding, self._fitted(binding, raw, others), self.seed)
+        self._check_shape(pipe, variable, raw, others)
+        stored = self._run(pipe, raw, others, pipe.resident)
+        values = self._values(variable, pipe, stored, others)
+        _check_values(values)
+        if binding.split != "train" and values.done < len(pipe.steps):
+            parts = [
+                compact(values.take(rows, 0), self.dtype) for rows in chunks(values.rows, variable.size, self.device)
+            ]
+            return Values(variable, pipe, torch.cat(parts), {}, len(pipe.steps))
+        return values
+
+    def _values(self, variable: Variable, pipe: Pipe, stored: torch.Tensor, others: Mapping[str, Array]) -> Values:
+        later = {name for step in pipe.steps[pipe.resident :] for name in step.columns}
+        kept = {name: compact(tensor_of(others[name]), self.dtype).to(self.device) for name in sorted(later)}
+        return Values(variable, pipe, stored.to(self.device), kept, pipe.resident)
+
+    def _column(self, name: str, span: Span) -> Array:
+        try:
+            array = self.columns.read(name)
+        except KeyError:
+            raise GmcError(errors.unknown_column(span, name, self.columns.names, self.columns.hint)) from None
+        if not is_numeric(array):
+            found = "text" if array.dtype.kind in "SU" else f"its type is {array.dtype}"
+            raise GmcError(errors.not_numbers(span, name, found))
+        if array.ndim == 0 or array.shape[0] == 0:
+            raise GmcError(errors.no_rows(span, f"column `{name}`"))
+        if array.size == 0:
+            raise GmcError(errors.no_rows(span, f"each row of column `{name}`"))
+        return array
+
+    def _others(self, binding: Binding, raw: Array) -> dict[str, Array]:
+        """The columns that transforms read besides."""
+        found: dict[str, Array] = {}
+        for step, transform in zip(binding.steps, transforms(binding), strict=True):
+            for name in transform.columns:
+                found[name] = self._column(name, step.span)
+                if len(found[name]) != len(raw):
+                    at = binding.column_span
+                    raise GmcError(errors.rows_differ(step.span, name, len(found[name]), binding.column, len(raw), at))
+        return found
+
+    def _parts(self, pipe: Pipe, raw: Array, others: Mapping[str, Array], steps: int) -> Iterator[torch.Tensor]:
+        """All rows through the first `steps` steps, in parts, each step checked."""
+        for rows in chunks(len(raw), raw[0].size):
+            at = slice(int(rows[0]), int(rows[-1]) + 1)
+            beside = {name: tensor_of(column[at]) for name, column in others.items()}
+            yield pipe.run(tensor_of(raw[at]), rows, beside, range(steps), check=True)
+
+    def _run(self, pipe: Pipe, raw: Array, others: Mapping[str, Array], steps: int) -> torch.Tensor:
+        return torch.cat([compact(part, self.dtype) for part in self._parts(pipe, raw, others, steps)])
+
+    def _fitted(
+        self, binding: Binding, raw: Array, others: Mapping[str, Array]
+    ) -> tuple[Mapping[str, torch.Tensor], ...]:
+        """The constants of each step: stored ones, those of the training rows, or, for these, new ones."""
+        fitted: list[Mapping[str, torch.Tensor]] = []
+        number = 0
+        for i, transform in enumerate(transforms(binding)):
+            if not transform.fits:
+                fitted.append({})
+                continue
+            prefix = f"{binding.variable}.{number}."
+            known = {k.removeprefix(prefix): v for k, v in self.constants.items() if k.startswith(prefix)}
+            if not known and binding.split != "train":
+                message = f"takes its constants from training rows, but those of `{binding.variable}` have none"
+                help = f"end the line `{binding.variable} = ...` with `| {transform.word}` too"
+                raise GmcError(errors.transform_misfit(binding.steps[i].span, transform.word, message, help))
+            known = known or transform.fit(self._parts(Pipe(binding, tuple(fitted), self.seed), raw, others, i))
+            self.constants.update({prefix + name: value for name, value in known.items()})
+            fitted.append(known)
+            number += 1
+        return tuple(fitted)
+
+    def _check_shape(self, pipe: Pipe, variable: Variable, raw: Array, others: Mapping[str, Array]) -> None:
+        """The first row, through the whole pipe, has the variable's shape."""
+        beside = {name: tensor_of(column[:1]) for name, column in others.items()}
+        first = pipe.run(tensor_of(raw[:1]), torch.arange(1), beside, range(len(pipe.steps)), check=True)
+        found = tuple(first.shape[1:])
+        if found != variable.shape:
+            fitting = fitting_transform(first, variable.shape)
+            raise GmcError(
+                errors.data_shape(pipe.binding.span, variable.name, variable.shape, found, fitting, variable.span)
+            )
+
+
+def _check_values(values: Values) -> None:
+    """No value of any row is missing or outside the variable's support, in epoch 0 where values are drawn.
+
+    Raises:
+        GmcError: one is.
+    """
+    later = values.pipe.steps[values.done :]
+    stored = Survey(values.pipe.binding, values.variable)
+    for rows in chunks(values.rows, values.variable.size, values.stored.device):
+        stored.see(values.stored[rows], rows, support=not later)
+    stored.judge()
+    if later:
+        drawn = Survey(values.pipe.binding, values.variable)
+        for rows in chunks(values.rows, values.variable.size, values.stored.device):
+            drawn.see(values.take(rows, 0, check=True), rows, support=True)
+        drawn.judge()

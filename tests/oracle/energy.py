@@ -1,0 +1,82 @@
+"""The energy, word for word from the language's definition: `E = - sum_v <b_v, T_v> - sum_edges f_e(T)` and the base measures.
+
+Statistics are lists of columns, terms are sums in loops over sites. Slow on purpose: there is nothing here to get wrong in
+the way that a kernel can.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor
+
+from gmc.dsl.model import Edge, Model, Variable
+from tests.oracle.sites import Site, sites
+from tests.oracle.terms import term
+
+Weights = Mapping[str, Tensor]
+
+
+def statistic(variable: Variable, values: Tensor) -> Tensor:
+    """The statistic of each site: values `[n, sites]` of one variable to `[n, sites, width]`.
+
+    Raises:
+        NotImplementedError: the oracle does not know the family.
+    """
+    match variable.family.word:
+        case "bernoulli" | "spin":
+            return values.unsqueeze(2)
+        case "categorical":
+            return torch.stack([(values == state).to(values.dtype) for state in range(variable.family.width)], dim=2)
+        case "normal":
+            return (values * variable.family.precision).unsqueeze(2)  # type: ignore[attr-defined]
+        case word:
+            raise NotImplementedError(f"the oracle does not know the family {word!r}")
+
+
+def bias(variable: Variable, weights: Weights) -> Tensor:
+    """The bias of each site, `[sites, width]`: one a site, one for each index of the first axis, a fixed number, or nothing."""
+    shape = (variable.sites, variable.family.width)
+    match variable.family.bias:
+        case "none":
+            return torch.zeros(shape, dtype=torch.float64)
+        case "site":
+            return weights[f"{variable.name}.bias"].reshape(shape)
+        case "channel":
+            channels = weights[f"{variable.name}.bias"].reshape(-1, variable.family.width)
+            each = variable.sites // channels.shape[0]
+            return torch.stack([channels[site // each] for site in range(variable.sites)])
+        case number:
+            return torch.full(shape, float(number), dtype=torch.float64)
+
+
+def energy(model: Model, weights: Weights, values: Tensor, silent: Collection[Site] = ()) -> Tensor:
+    """E of each row of a table of values `[n, sites]`, in nats, `[n]`; differentiable in the weights.
+
+    The base measure counts as energy: `beta x^2 / 2` for a normal. Silent sites send nothing: their statistic counts as 0.
+    """
+    heard = torch.tensor([site not in silent for site in sites(model)], dtype=values.dtype)
+    parts = values.split([v.sites for v in model.variables], dim=1)
+    ears = heard.split([v.sites for v in model.variables])
+    statistics: dict[str, Tensor] = {}
+    total = torch.zeros(values.shape[0], dtype=torch.float64)
+    for variable, part, ear in zip(model.variables, parts, ears, strict=True):
+        t = statistic(variable, part) * ear.unsqueeze(1)
+        statistics[variable.name] = t
+        b = bias(variable, weights)
+        for site, component in itertools.product(range(variable.sites), range(variable.family.width)):
+            total = total - b[site, component] * t[:, site, component]
+        if variable.family.word == "normal":
+            total = total + 0.5 * variable.family.precision * (part**2 * ear).sum(1)  # type: ignore[attr-defined]
+    for edge in model.edges:
+        total = total - term(model, tied_to(model, edge), edge, weights, statistics)
+    return total
+
+
+def tied_to(model: Model, edge: Edge) -> Edge:
+    """The edge whose weights and factor an edge has: itself, unless it is tied to another (or that one in turn)."""
+    while edge.factor.word == "tied":
+        edge = model.edge(edge.factor.edge)  # type: ignore[attr-defined]
+    return edge

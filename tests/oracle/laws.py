@@ -1,0 +1,237 @@
+"""Exact laws of small models: every state of the finite sites listed, normals integrated in closed form.
+
+A law is conditional on what is clamped. Where there are free normals they must be independent given the finite sites; the law is then a
+mixture of Gaussians: each finite state has the weight `exp(-E)` integrated over the normals, and each normal site its
+own mean and variance in that state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gmc.dsl.model import Model
+from tests.oracle.energy import Weights, energy, statistic
+from tests.oracle.sites import Clamping, Site, as_columns, as_variables, columns, enumerate_states, sites, supports
+
+
+@dataclass(frozen=True)
+class Law:
+    """The law of a model given what is clamped.
+
+    `values` [states, sites]: the listed states; a free normal stands there at its mean in that state.
+    `variances` [sites]: of the free normals given the finite state, else 0.
+    `p` [states]: probabilities. `log_z`: the log of the sum (integral) of exp(-E) over all that is free, in nats.
+    `free`: the columns that are not clamped.
+    """
+
+    model: Model
+    weights: Weights
+    clamped: Mapping[Site, float]
+    values: Tensor
+    variances: Tensor
+    p: Tensor
+    log_z: float
+    free: tuple[int, ...]
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The columns."""
+        return sites(self.model)
+
+    @property
+    def finite(self) -> tuple[int, ...]:
+        """The free columns that take finitely many values."""
+        return tuple(c for c in self.free if supports(self.model)[c] is not None)
+
+    @property
+    def digits(self) -> Tensor:
+        """Which of its values each site has in each state, `[states, sites]` int64; 0 for normals."""
+        found = [
+            torch.zeros(len(self.values), dtype=torch.int64)
+            if support is None
+            else torch.searchsorted(torch.tensor(support, dtype=torch.float64), self.values[:, c].contiguous())
+            for c, support in enumerate(supports(self.model))
+        ]
+        return torch.stack(found, dim=1)
+
+    def block(self, items: Iterable[str | Site | tuple[str, int]]) -> tuple[int, ...]:
+        """The free columns among variables by name and single sites."""
+        return tuple(c for c in columns(self.model, items) if c in self.free)
+
+    def indicators(self, column: int) -> Tensor:
+        """Which value a finite site has in each state, one-hot, `[states, values]`."""
+        support = supports(self.model)[column]
+        if support is None:
+            raise ValueError(f"{self.sites[column]} is no finite site")
+        return torch.nn.functional.one_hot(self.digits[:, column], len(support)).to(torch.float64)
+
+    def marginal(self, column: int) -> Tensor:
+        """The probabilities of a finite site's values."""
+        return self.p @ self.indicators(column)
+
+    def pair(self, a: int, b: int) -> Tensor:
+        """The joint probabilities of two finite sites' values, `[values of a, values of b]`."""
+        return self.indicators(a).T @ (self.p.unsqueeze(1) * self.indicators(b))
+
+    def mean(self) -> Tensor:
+        """E[x] of every site, in values, `[sites]`."""
+        return self.p @ self.values
+
+    def second(self) -> Tensor:
+        """E[x x'] of every pair of sites, in values, `[sites, sites]`."""
+        return self.values.T @ (self.p.unsqueeze(1) * self.values) + torch.diag(self.variances)
+
+    def statistics(self) -> Tensor:
+        """The statistics of each state, flat over all variables, `[states, size]`; a free normal at its mean."""
+        parts = self.values.split([v.sites for v in self.model.variables], dim=1)
+        return torch.cat([statistic(v, x).flatten(1) for v, x in zip(self.model.variables, parts, strict=True)], dim=1)
+
+    def mean_statistics(self) -> Tensor:
+        """E[T], flat over all variables, `[size]`."""
+        return self.p @ self.statistics()
+
+    def second_statistics(self) -> Tensor:
+        """E[T T'], flat over all variables, `[size, size]`."""
+        t = self.statistics()
+        spread = [
+            torch.full((v.family.width,), self.variances[c].item(), dtype=torch.float64) * _slope(self.model, c) ** 2
+            for c, v in ((c, self.model.variable(s.variable)) for c, s in enumerate(self.sites))
+        ]
+        return t.T @ (self.p.unsqueeze(1) * t) + torch.diag(torch.cat(spread))
+
+    def variables(self) -> dict[str, Tensor]:
+        """The listed states as `VAR` -> `[states, *shape]`, to be given to a program under test."""
+        return as_variables(self.model, self.values)
+
+    def draw(self, n: int, seed: int, p: Tensor | None = None) -> dict[str, Tensor]:
+        """`n` independent samples `VAR` -> `[n, *shape]`, of the law or of other probabilities `p` of its states."""
+        generator = torch.Generator().manual_seed(seed)
+        at = torch.multinomial(self.p if p is None else p, n, replacement=True, generator=generator)
+        noise = torch.randn((n, len(self.sites)), generator=generator, dtype=torch.float64)
+        return as_variables(self.model, self.values[at] + noise * self.variances.sqrt())
+
+
+def _slope(model: Model, column: int) -> float:
+    variable = model.variable(sites(model)[column].variable)
+    return float(variable.family.precision) if variable.family.word == "normal" else 1.0  # type: ignore[attr-defined]
+
+
+def law(model: Model, weights: Weights, clamped: Clamping | None = None, silent: Collection[Site] = ()) -> Law:
+    """The exact law given what is clamped (`(variable, index)` -> value).
+
+    Silent sites send nothing and are meant for broken samplers and for what precedes the first sweep.
+
+    Raises:
+        ValueError: normals are coupled to each other.
+    """
+    clamped = {Site(*site): float(value) for site, value in (clamped or {}).items()}
+    with torch.no_grad():
+        weights = {name: w.detach().to(torch.float64) for name, w in weights.items()}
+        table, means, variances, logs = _integrate(model, weights, clamped, silent)
+        log_z = torch.logsumexp(logs, 0)
+        free = tuple(c for c, site in enumerate(sites(model)) if site not in clamped)
+        return Law(model, weights, clamped, table + means, variances, (logs - log_z).exp(), log_z.item(), free)
+
+
+def log_partition(model: Model, weights: Weights, clamped: Clamping | None = None) -> Tensor:
+    """The log of the sum (integral) of exp(-E) over all that is not clamped, a scalar differentiable in the weights."""
+    return torch.logsumexp(_integrate(model, weights, clamped, ())[3], 0)
+
+
+def log_likelihood(model: Model, weights: Weights, rows: Sequence[Clamping], given: Collection[Site] = ()) -> Tensor:
+    """log p(row | the given sites of the row) of each row, `[rows]`, in nats, differentiable in the weights.
+
+    A row lists the observed sites with their values; the others are summed out. A density where normals are observed.
+    """
+    found = []
+    fixed: dict[tuple[tuple[Site, float], ...], Tensor] = {}
+    for row in rows:
+        condition = {site: value for site, value in row.items() if site in given}
+        key = tuple(condition.items())
+        if key not in fixed:
+            fixed[key] = log_partition(model, weights, condition)
+        found.append(log_partition(model, weights, row) - fixed[key])
+    return torch.stack(found)
+
+
+def rows_of(model: Model, values: Mapping[str, Tensor]) -> list[dict[Site, float]]:
+    """Rows of whole variables `VAR` -> `[n, *shape]`, as `log_likelihood` wants them; a NaN is not observed."""
+    n = len(next(iter(values.values())))
+    flat = {name: x.reshape(n, -1).to(torch.float64) for name, x in values.items()}
+    return [
+        {
+            site: flat[site.variable][r, site.index].item()
+            for site in sites(model)
+            if site.variable in flat and not math.isnan(flat[site.variable][r, site.index])
+        }
+        for r in range(n)
+    ]
+
+
+def gradient(
+    model: Model, weights: Weights, rows: Sequence[Clamping], given: Collection[Site] = ()
+) -> dict[str, Tensor]:
+    """The gradient of the mean log-likelihood of the rows by each weight, by autograd in float64.
+
+    A dense lateral weight holds each number twice, in its two triangles: both places get the derivative by that number.
+    """
+    leaves = {name: w.detach().to(torch.float64).clone().requires_grad_() for name, w in weights.items()}
+    mean = log_likelihood(model, leaves, rows, given).mean()
+    grads = torch.autograd.grad(mean, list(leaves.values()), allow_unused=True)
+    found = {name: torch.zeros_like(w) if g is None else g for (name, w), g in zip(leaves.items(), grads, strict=True)}
+    mirrored = [f"{edge.name}.weight" for edge in model.edges if edge.lateral and edge.factor.word == "dense"]
+    return {name: g + g.T if name in mirrored else g for name, g in found.items()}
+
+
+def joint_log_density(held: Law, values: Mapping[str, Tensor]) -> Tensor:
+    """log p of complete states `VAR` -> `[n, *shape]` under a law, `[n]`: -E - log Z."""
+    with torch.no_grad():
+        return -energy(held.model, held.weights, as_columns(held.model, values)) - held.log_z
+
+
+def _integrate(
+    model: Model, weights: Weights, clamped: Clamping | None, silent: Collection[Site]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The table, the normals' means (0 elsewhere), their variances `[sites]`, and each state's log weight."""
+    settled = {Site(*site) for site in clamped or {}} | {Site(*site) for site in silent}
+    table = enumerate_states(model, clamped)
+    normals = [c for c, s in enumerate(sites(model)) if supports(model)[c] is None and s not in settled]
+    at_zero = energy(model, weights, table, silent)
+    logs, means, variances = -at_zero, torch.zeros_like(table), torch.zeros(table.shape[1], dtype=torch.float64)
+    if not normals:
+        return table, means, variances, logs
+    _refuse_coupled(model, weights, table, normals, silent)
+    for c in normals:
+        beta = _slope(model, c)
+        # E is quadratic in x: its value at x = 1 tells the linear coefficient, the curvature being beta
+        linear = at_zero - energy(model, weights, _bumped(table, c), silent) + beta / 2
+        logs = logs + linear**2 / (2 * beta) + 0.5 * math.log(2 * math.pi / beta)
+        means[:, c] = (linear / beta).detach()
+        variances[c] = 1 / beta
+    return table, means, variances, logs
+
+
+def _bumped(table: Tensor, *at: int) -> Tensor:
+    table = table.clone()
+    table[:, list(at)] += 1.0
+    return table
+
+
+def _refuse_coupled(
+    model: Model, weights: Weights, table: Tensor, normals: Sequence[int], silent: Collection[Site]
+) -> None:
+    with torch.no_grad():
+        zero = energy(model, weights, table, silent)
+        one = {c: energy(model, weights, _bumped(table, c), silent) for c in normals}
+        for i, a in enumerate(normals):
+            for b in normals[i + 1 :]:
+                mixed = energy(model, weights, _bumped(table, a, b), silent) - one[a] - one[b] + zero
+                if mixed.abs().max() > 1e-9:
+                    raise ValueError(
+                        f"{sites(model)[a]} and {sites(model)[b]} are coupled: no mixture of independent normals"
+                    )

@@ -1,0 +1,443 @@
+"""Small models on every family, factor and clamp pattern, as .gm text: few enough states to list, no symmetry to hide behind.
+
+Every layer has at least three units where the number of states allows; all layers differ in size. `load` compiles one to a
+checked model with one chain, `random_weights` gives it weights, `random_values` values to clamp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gmc.dsl.model import Checked, Edge, Model, Variable
+from tests.oracle.sites import support
+from tests.oracle.terms import bonds, pairs_of
+
+CHAIN = "given"
+"""The name of the chain that `program` writes."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A model's text, the clamp patterns worth trying (chain items; empty: nothing), and the pairs of sites in its files."""
+
+    name: str
+    body: str
+    clamps: tuple[str, ...]
+    files: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+
+    @property
+    def gaussian(self) -> bool:
+        """Whether it has normals, so that its states cannot all be listed."""
+        return "normal" in self.body
+
+    def __str__(self) -> str:
+        return self.name
+
+
+RBM = Example(
+    "rbm",
+    """
+    observed v : bernoulli[2, 3]
+    latent   h : bernoulli[4]
+    edge v -- h
+    """,
+    ("", "clamp v", "clamp h", "clamp v[:, 1:]", "clamp v[0, 0:2], h[3]", "clamp v[0, :] = 1", "clamp v[0:1, 0:1], h"),
+)
+BOLTZMANN = Example(
+    "boltzmann",
+    """
+    observed v : bernoulli[4]
+    latent   h : bernoulli[3]
+    edge v -- v
+    edge h -- h
+    edge v -- h
+    """,
+    ("", "clamp v", "clamp h", "clamp v[1:3]", "clamp v[0:2], h", "clamp h[2]"),
+)
+SPIN_BOLTZMANN = Example(
+    "spin_boltzmann",
+    """
+    observed v : spin[5]
+    latent   h : spin(bias = 0.25)[3]
+    edge v -- v
+    edge v -- h
+    """,
+    ("", "clamp v", "clamp v[2:]", "clamp h = -1"),
+)
+POTTS_LATERAL = Example(
+    "potts_lateral",
+    """
+    observed y : categorical(3)[3]
+    latent   h : bernoulli[4]
+    edge y -- y
+    edge y -- h
+    """,
+    ("", "clamp y", "clamp y[1]", "clamp h", "clamp y[0:2] = 2"),
+)
+DBM2 = Example(
+    "dbm2",
+    """
+    observed v  : bernoulli[4]
+    latent   h1 : bernoulli[3]
+    latent   h2 : bernoulli[3]
+    edge v  -- h1
+    edge h1 -- h2
+    """,
+    ("", "clamp v", "clamp h2", "clamp v, h2", "clamp v[0:3]", "clamp h1", "clamp v[0:2], h2[1:]"),
+)
+DBM3 = Example(
+    "dbm3",
+    """
+    observed v  : bernoulli[3]
+    latent   h1 : bernoulli[4]
+    latent   h2 : bernoulli[3]
+    latent   h3 : spin[1]
+    edge v  -- h1
+    edge h1 -- h2
+    edge h2 -- h3
+    """,
+    ("", "clamp v", "clamp v, h2", "clamp h3", "clamp h1[1:], v[2]"),
+)
+LABEL_RBM = Example(
+    "label_rbm",
+    """
+    observed v : bernoulli[2, 2]
+    observed y : categorical(3)
+    latent   h : bernoulli[4]
+    edge v -- h
+    edge y -- h
+    """,
+    ("", "clamp v", "clamp y = 2", "clamp y", "clamp v, y", "clamp v[:, 0], y", "clamp h"),
+)
+TRIANGLE = Example(
+    "triangle",
+    """
+    observed a : bernoulli[3]
+    observed b : spin[3]
+    latent   c : categorical(3)[2]
+    edge a -- b
+    edge b -- c
+    edge c -- a
+    """,
+    ("", "clamp a", "clamp c[0]", "clamp a[1:], b[0]"),
+)
+THIRD_ORDER = Example(
+    "third_order",
+    """
+    observed x : bernoulli[4]
+    observed y : bernoulli[3]
+    latent   h : bernoulli[3]
+    edge x -- y -- h
+    """,
+    ("", "clamp x", "clamp x, y", "clamp h", "clamp x[1:3]", "clamp x[0:2], y[1:]"),
+)
+THIRD_MIXED = Example(
+    "third_mixed",
+    """
+    observed x : spin[3]
+    observed y : categorical(3)[2]
+    latent   h : bernoulli(bias = none)[3]
+    edge both : x -- y -- h
+    edge y -- h
+    """,
+    ("", "clamp x", "clamp y", "clamp y[0], x[2]", "clamp h = 0"),
+)
+ISING_OPEN = Example(
+    "ising_open",
+    """
+    observed s : spin[2, 5]
+    edge s -- s by lattice(coupling = axis)
+    """,
+    ("", "clamp s[:, 2:]", "clamp s[1, 1:3]", "clamp s[0, :] = 1"),
+)
+ISING_PERIODIC = Example(
+    "ising_periodic",
+    """
+    observed s : spin[3, 3]
+    edge s -- s by lattice(boundary = periodic)
+    """,
+    ("", "clamp s[:, 1:]", "clamp s[1, 1]"),
+)
+ISING_RING = Example(
+    "ising_ring",
+    """
+    observed s : spin(bias = 0.3)[5]
+    edge s -- s by lattice(coupling = bond, boundary = periodic)
+    """,
+    ("", "clamp s[2:4]", "clamp s[0] = -1"),
+)
+ISING_THIN = Example(
+    "ising_thin",
+    """
+    observed s : spin[2, 4, 1]
+    edge s -- s by lattice(coupling = bond, boundary = periodic)
+    """,
+    ("", "clamp s[0, :, 0]"),
+)
+ISING_FIXED = Example(
+    "ising_fixed",
+    """
+    observed s : bernoulli(bias = channel)[3, 3]
+    edge s -- s by lattice(coupling = 0.7)
+    """,
+    ("", "clamp s[:, 0]"),
+)
+POTTS = Example(
+    "potts",
+    """
+    observed s : categorical(3)[2, 3]
+    edge s -- s by lattice
+    """,
+    ("", "clamp s[0, :]", "clamp s[1, 1:] = 1"),
+)
+LATTICE_RBM = Example(
+    "lattice_rbm",
+    """
+    observed v : spin[2, 3]
+    latent   h : bernoulli[3]
+    edge v -- v by lattice
+    edge v -- h
+    """,
+    ("", "clamp v", "clamp h", "clamp v[:, 0:2]"),
+)
+GAUSSIAN_RBM = Example(
+    "gaussian_rbm",
+    """
+    observed x : normal(precision = 2.5)[2, 2]
+    latent   h : bernoulli[4]
+    edge x -- h
+    """,
+    ("", "clamp x", "clamp h", "clamp x[:, 0]", "clamp x[0, :], h[0:2]"),
+)
+GAUSSIAN_MIXED = Example(
+    "gaussian_mixed",
+    """
+    observed x : normal[3]
+    observed y : categorical(3)
+    latent   h : spin[3]
+    latent   g : bernoulli[3]
+    edge x -- h
+    edge h -- y
+    edge g -- x -- y
+    edge g -- g
+    """,
+    ("", "clamp x", "clamp y = 1", "clamp g, h[1]", "clamp x[1:], y"),
+)
+CONV = Example(
+    "conv",
+    """
+    observed v : bernoulli[2, 4]
+    latent   h : bernoulli(bias = channel)[1, 1, 3]
+    edge v -- h by conv(2)
+    """,
+    ("", "clamp v", "clamp h", "clamp v[:, 1:]", "clamp v[0, 0:2], h[0, 0, 1:]"),
+)
+CONV_CHANNELS = Example(
+    "conv_channels",
+    """
+    observed v : spin(bias = channel)[2, 1, 4]
+    latent   h : categorical(3, bias = channel)[1, 1, 2]
+    edge v -- h by conv(1, stride = 2)
+    """,
+    ("", "clamp v", "clamp v[0, :, 1:3]", "clamp h[0, 0, 1]"),
+)
+CONV_PADDED = Example(
+    "conv_padded",
+    """
+    observed v : bernoulli[2, 3]
+    latent   h : bernoulli[2, 1, 2]
+    edge v -- h by conv(3, stride = 2, padding = 1)
+    """,
+    ("", "clamp v", "clamp v[1, 1:]", "clamp h[1, :, :]"),
+)
+SPARSE = Example(
+    "sparse",
+    """
+    observed v : bernoulli[2, 3]
+    latent   h : bernoulli[4]
+    edge v -- h by sparse("pairs.npz")
+    """,
+    ("", "clamp v", "clamp v[:, 1:]", "clamp h[0:2]"),
+    {"pairs.npz": ((0, 1), (5, 0), (2, 2), (2, 0), (4, 2), (1, 1), (5, 1))},  # h[3] has no edge
+)
+SPARSE_LATERAL = Example(
+    "sparse_lateral",
+    """
+    observed v : spin[6]
+    latent   y : categorical(3)[2]
+    edge v -- v by sparse("pairs.npz")
+    edge y -- y by sparse("labels.npz")
+    edge v -- y by sparse("between.npz")
+    """,
+    ("", "clamp v[1:4]", "clamp y", "clamp v[0:2], y[1]"),
+    {"pairs.npz": ((0, 3), (3, 1), (5, 1), (4, 0)), "labels.npz": ((1, 0),), "between.npz": ((2, 1), (0, 0), (5, 1))},
+)
+LOWRANK = Example(
+    "lowrank",
+    """
+    observed v : bernoulli[5]
+    latent   h : spin[4]
+    edge v -- h by lowrank(2)
+    """,
+    ("", "clamp v", "clamp v[1:3]", "clamp h"),
+)
+LOWRANK_LATERAL = Example(
+    "lowrank_lateral",
+    """
+    observed v : spin[4]
+    observed y : categorical(3)[3]
+    edge v -- v by lowrank(2)
+    edge y -- y by lowrank(3)
+    edge v -- y by lowrank(1)
+    """,
+    ("", "clamp v", "clamp v[1:3]", "clamp y[0], v[3]"),
+)
+LOWRANK_THIRD = Example(
+    "lowrank_third",
+    """
+    observed x : bernoulli[3]
+    observed y : spin[3]
+    latent   h : categorical(3)[2]
+    edge x -- y -- h by lowrank(3)
+    """,
+    ("", "clamp x", "clamp x, y", "clamp y[1:], h[0]"),
+)
+TIED = Example(
+    "tied",
+    """
+    observed a : bernoulli[3]
+    latent   b : bernoulli[3]
+    latent   c : bernoulli[3]
+    edge up : a -- b
+    edge b -- c by tied(up)
+    edge a -- a
+    edge across : c -- c by tied(a_a)
+    """,
+    ("", "clamp a", "clamp b", "clamp a[0:2], c[1]"),
+)
+DOUBLE = Example(
+    "double",
+    """
+    observed v : bernoulli[4]
+    latent   h : bernoulli[4]
+    edge first  : v -- h
+    edge second : h -- v by lowrank(1)
+    """,
+    ("", "clamp v", "clamp v[0:2], h[3]"),
+)
+SINGLE = Example(
+    "single",
+    """
+    observed v : categorical(4)
+    latent   h : bernoulli
+    latent   u : spin[3]
+    edge v -- h
+    """,  # u is joined to nothing
+    ("", "clamp v = 3", "clamp h", "clamp u"),
+)
+
+EXAMPLES: tuple[Example, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Example))
+"""All of them."""
+
+
+def program(example: Example, items: str = "", extra: str = "") -> str:
+    """The text of a .gm file: the model, a chain of those items, and anything else."""
+    return f"model example {{{example.body}}}\n\nchain {CHAIN} {{ {items} }}\n{extra}"
+
+
+def write(example: Example, folder: Path, items: str = "", extra: str = "") -> Path:
+    """Writes the program and the files it names into a folder; the path of the program."""
+    text = program(example, items, extra)
+    for name, pairs in example.files.items():
+        first, second = np.array(pairs, dtype=np.int64).T
+        np.savez(folder / name, i=first, j=second)
+        text = text.replace(f'"{name}"', f'"{(folder / name).as_posix()}"')
+    path = folder / f"{example.name}.gm"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def weight_shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    """The shapes of all weights by name, as the language's definition has them."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for v in model.variables:
+        states = (v.family.width,) if v.family.word == "categorical" else ()
+        if v.family.bias == "site":
+            shapes[f"{v.name}.bias"] = (*v.shape, *states)
+        elif v.family.bias == "channel":
+            shapes[f"{v.name}.bias"] = (v.shape[0], *states)
+    for e in model.edges:
+        shapes.update({f"{e.name}.{part}": shape for part, shape in _factor_shapes(model, e).items()})
+    return shapes
+
+
+def _factor_shapes(model: Model, edge: Edge) -> dict[str, tuple[int, ...]]:
+    ends = model.ends(edge)
+    match edge.factor.word:
+        case "dense":
+            return {"weight": tuple(v.size for v in ends)}
+        case "lowrank":
+            return {f"weight.{n}": (v.size, edge.factor.k) for n, v in enumerate(ends)}  # type: ignore[attr-defined]
+        case "sparse":
+            widths = tuple(v.family.width for v in ends)
+            return {"weight": (len(pairs_of(edge)), *(widths if max(widths) > 1 else ()))}
+        case "lattice":
+            coupling, periodic = edge.factor.coupling, edge.factor.boundary == "periodic"  # type: ignore[attr-defined]
+            counts = {"shared": 1, "axis": len(ends[0].shape), "bond": len(bonds(ends[0].shape, periodic))}
+            return {"weight": (counts[coupling],)} if coupling in counts else {}
+        case "conv":
+            kernel = edge.factor.kernel  # type: ignore[attr-defined]
+            return {"weight": (_channels(ends[1]), _channels(ends[0]), kernel, kernel)}
+        case "tied":
+            return {}
+        case word:
+            raise NotImplementedError(f"the oracle does not know the factor {word!r}")
+
+
+def _channels(variable: Variable) -> int:
+    return prod(variable.shape[:-2]) * variable.family.width
+
+
+def random_weights(model: Model, seed: int, scale: float = 0.8) -> dict[str, Tensor]:
+    """Normal weights of that deviation, float64; lateral ones symmetric, with nothing between a site and itself."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {
+        name: scale * torch.randn(shape, generator=generator, dtype=torch.float64)
+        for name, shape in weight_shapes(model).items()
+    }
+    for edge in model.edges:
+        if edge.lateral and edge.factor.word == "dense":
+            (variable, _), w = model.ends(edge), weights[f"{edge.name}.weight"]
+            site = torch.arange(variable.size) // variable.family.width
+            weights[f"{edge.name}.weight"] = (w + w.T) / 2**0.5 * (site[:, None] != site[None, :])
+    return weights
+
+
+def random_values(model: Model, seed: int, n: int = 1) -> dict[str, Tensor]:
+    """Values that every variable can take, `VAR` -> `[n, *shape]` float64: uniform, or N(0, 1) for normals."""
+    generator = torch.Generator().manual_seed(seed)
+    found: dict[str, Tensor] = {}
+    for v in model.variables:
+        takes = support(v)
+        if takes is None:
+            found[v.name] = torch.randn((n, *v.shape), generator=generator, dtype=torch.float64)
+        else:
+            digits = torch.randint(len(takes), (n, *v.shape), generator=generator)
+            found[v.name] = torch.tensor(takes, dtype=torch.float64)[digits]
+    return found
+
+
+def load(example: Example, folder: Path, items: str = "", extra: str = "") -> Checked:
+    """The example as the parser and the checker read it, with one chain of those items.
+
+    Raises:
+        AssertionError: they find a mistake in it.
+    """
+    raise NotImplementedError

@@ -21,14 +21,19 @@ from gmc.compiler.region import Piece, Region
 
 
 def emit_terms(g: Emitter, graph: FactorGraph, values: Mapping[str, Any]) -> Any:
-    """The parametrised part of minus the energy, sum of <b, T> and all f, `[chains]`."""
+    """The parametrised part of minus the energy, sum of <b, T> and all f, `[chains]`.
+
+    Variables without a value count as zero: since every term is multilinear, those that they are in are left out.
+    """
     parts = []
-    for variable in graph.variables:
+    for variable in (v for v in graph.variables if v.name in values):
         bias = emit_bias(g, variable)
         if bias is not None:
             with g.at(variable.span):
                 parts.append(torch.mv(values[variable.name], bias))
     for term in graph.terms:
+        if any(v.name not in values for v in term.ends):
+            continue
         with g.at(term.edge.span):
             ends = [values[v.name] for v in term.ends]
             parts.append(term.factor.energy(g, parameters(g, term), term.ends, ends))
@@ -38,7 +43,7 @@ def emit_terms(g: Emitter, graph: FactorGraph, values: Mapping[str, Any]) -> Any
 def emit_base(g: Emitter, graph: FactorGraph, values: Mapping[str, Any], but: Mapping[str, Region]) -> list[Any]:
     """The base measures of all sites but those of `but`, each `[chains]`."""
     parts = []
-    for variable in graph.variables:
+    for variable in (v for v in graph.variables if v.name in values):
         region = Region.whole_of(variable)
         if variable.name in but:
             region = region.without(but[variable.name])
@@ -73,10 +78,7 @@ def free_energy(graph: FactorGraph, summed: Block) -> fx.GraphModule:
             rest = rest.without(out[variable.name])
         if rest.sites.size:
             pieces[variable.name] = [Piece(g.select(values[variable.name], rest), rest)]
-    zeroed = {
-        v.name: g.embed(pieces[v.name][0]) if v.name in pieces else torch.zeros_like(values[v.name])
-        for v in graph.variables
-    }
+    zeroed = {name: g.embed(parts[0]) for name, parts in pieces.items()}
     parts = [emit_terms(g, graph, zeroed), *emit_base(g, graph, zeroed, out)]
     for region in summed:
         eta = emit_field(g, graph, region, pieces)
@@ -91,7 +93,11 @@ def gradient(graph: FactorGraph) -> fx.GraphModule:
     Symmetric weights have the derivative of their pair in both places.
     """
     g = Emitter()
-    values = _values(g, graph)
+    return g.module(emit_gradient(g, graph, _values(g, graph)), "Gradient")
+
+
+def emit_gradient(g: Emitter, graph: FactorGraph, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The mean derivatives at whole statistics, by parameter."""
     found: dict[str, Any] = {}
     for variable in graph.variables:
         if isinstance(variable.family.bias, str) and variable.family.bias != "none":
@@ -103,7 +109,7 @@ def gradient(graph: FactorGraph) -> fx.GraphModule:
             for suffix, value in term.factor.gradient(g, parameters(g, term), term.ends, ends).items():
                 name = term.parameter(suffix)
                 found[name] = found[name] + value if name in found else value
-    return g.module(found, "Gradient")
+    return found
 
 
 def _bias_gradient(graph: FactorGraph, name: str, value: Any) -> Any:

@@ -75,6 +75,12 @@ def columns(sites: Index, width: int) -> Index:
     return (sites[:, None] * width + np.arange(width)).reshape(-1)
 
 
+def sites_of(variable: Variable, part: tuple[tuple[int, int], ...] | None) -> Index:
+    """The site numbers of a part: half-open ranges along the axes of the shape; None is the whole variable."""
+    grid = np.arange(variable.sites, dtype=np.int64).reshape(variable.shape)
+    return grid.ravel() if part is None else grid[tuple(slice(*ends) for ends in part)].ravel()
+
+
 def describe(sites: Index) -> str:
     """Sites as a short text: `0:8`, `0:64:2`, `3`, or the first few and how many more."""
     if sites.size == 1:

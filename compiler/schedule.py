@@ -10,7 +10,7 @@ import numpy as np
 from gmc.compiler.colouring import Block, certify, colour
 from gmc.compiler.factor import Complete
 from gmc.compiler.graph import FactorGraph, Term
-from gmc.compiler.region import Index, Region
+from gmc.compiler.region import Region, sites_of
 from gmc.dsl.model import Chain, Clamp, Ramp, Variable
 
 
@@ -52,12 +52,6 @@ def free_chain(name: str, graph: FactorGraph, clamped: Iterable[str]) -> Chain:
     span = graph.model.span
     clamps = tuple(Clamp(v, None, span) for v in clamped)
     return Chain(name, clamps, (), None, Ramp(1.0, 1.0), "sample", span)
-
-
-def sites_of(variable: Variable, part: tuple[tuple[int, int], ...] | None) -> Index:
-    """The site numbers of a part: half-open ranges along the axes of the shape; None is the whole variable."""
-    grid = np.arange(variable.sites, dtype=np.int64).reshape(variable.shape)
-    return grid.ravel() if part is None else grid[tuple(slice(*ends) for ends in part)].ravel()
 
 
 def _clamped(variable: Variable, clamps: Iterable[Clamp]) -> Region:

@@ -127,7 +127,7 @@ def _located(span: Span, width: int) -> list[str]:
 
 def _place(span: Span | None) -> dict[str, object]:
     if span is None:
-        keys = ("file", "line", "column", "end_line", "end_column", "start", "end")
+        keys: tuple[str, ...] = ("file", "line", "column", "end_line", "end_column", "start", "end")
         nowhere: dict[str, object] = dict.fromkeys(keys)
         return nowhere
     return {

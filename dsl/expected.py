@@ -22,6 +22,7 @@ ITEMS = {
 ALL_ITEMS = frozenset().union(*ITEMS.values())
 OPERATORS = frozenset({"BAR", "PLUS", "MINUS", "STAR", "SLASH"})
 _VALUE = frozenset({"NAME", "NUMBER", "STRING", "LPAR", "MINUS"})
+_COMPARISONS = frozenset({"LESS", "LESS_EQUAL", "EQUALS", "GREATER_EQUAL", "GREATER"})
 _CLOSING = {"LBRACE": "RBRACE", "LPAR": "RPAR", "LSQB": "RSQB"}
 
 _HOMES = {
@@ -32,11 +33,11 @@ _HOMES = {
     "TEST": "a test",
 }
 _ITEM_WORDS = {
-    "MODEL": "a variable or an edge",
-    "DATA": "a binding, such as `v = image`",
-    "CHAIN": "an item of the chain",
-    "TRAIN": "an item of the training",
-    "TEST": "`assert`",
+    "MODEL": ["a variable", "an edge"],
+    "DATA": ["a binding, such as `v = image`"],
+    "CHAIN": ["an item of the chain"],
+    "TRAIN": ["an item of the training"],
+    "TEST": ["`assert`"],
 }
 
 _AFTER = {
@@ -123,20 +124,23 @@ def enclosing(values: Sequence[Any]) -> str | None:
 
 def home_words(statement: str | None) -> str:
     """A kind of block as a message speaks of it; None is the file itself."""
-    return _HOMES.get(statement or "", "not inside a block" if statement is None else "a statement")
+    return _HOMES.get(statement or "", "outside of any block" if statement is None else "a statement")
+
+
+def open_brackets(values: Sequence[Any]) -> list[Token]:
+    """The brackets that are open, outermost first."""
+    opened = list[Token]()
+    for value in values:
+        if isinstance(value, Token) and value.type in _CLOSING:
+            opened.append(value)
+        elif isinstance(value, Token) and value.type in _CLOSING.values() and opened:
+            opened.pop()
+    return opened
 
 
 def open_bracket(values: Sequence[Any]) -> Token | None:
     """The innermost bracket that is open."""
-    closed = 0
-    for value in reversed(values):
-        if isinstance(value, Token) and value.type in _CLOSING.values():
-            closed += 1
-        elif isinstance(value, Token) and value.type in _CLOSING:
-            if not closed:
-                return value
-            closed -= 1
-    return None
+    return next(reversed(open_brackets(values)), None)
 
 
 def closing_of(bracket: Token) -> str:
@@ -150,6 +154,8 @@ def expected_words(accepted: Collection[str], values: Sequence[Any]) -> str:
     last = values[-1].type if values and isinstance(values[-1], Token) else None
     if last == "ARROW" and statement == "CHAIN" and "NUMBER" not in accepted:
         return "a variable"
+    if statement == "MODEL" and accepted == {"COLON"}:
+        return "`:` and a variable type"
     direct = _AFTER_IN.get((statement or "", last or "")) or _AFTER.get(last or "")
     if direct:
         return direct
@@ -164,10 +170,13 @@ def _alternatives(accepted: frozenset[str], statement: str | None) -> list[str]:
     elif rest >= OPERATORS:
         words.append("an operator")
         rest -= OPERATORS
+    if rest >= _COMPARISONS:
+        words.append("a comparison, such as `>`")
+        rest -= _COMPARISONS
     items = ITEMS.get(statement or "", frozenset())
     ends = list[str]()
     if items and rest >= items:
-        ends.append(_ITEM_WORDS[statement or ""])
+        ends += _ITEM_WORDS[statement or ""]
         rest -= items | {"DOCSTRING"} | ({"NAME"} if statement == "DATA" else set())
     elif rest >= STATEMENTS:
         ends.append("a statement, such as `model` or `chain`")
@@ -179,6 +188,9 @@ def _alternatives(accepted: frozenset[str], statement: str | None) -> list[str]:
     if END in rest:
         ends.append("the end of the file")
     named = sorted(rest - {"NAME", "DOCSTRING", "STRING", END})
+    if len(words) + len(named) + len(ends) > 2:
+        # Arguments or sizes that could follow a name are seldom what is missing.
+        named = [kind for kind in named if kind not in {"LPAR", "LSQB"}]
     if "STRING" in rest:
         words.append("a string")
     return words + [f"`{spelling(kind)}`" for kind in named] + ends

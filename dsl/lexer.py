@@ -26,17 +26,19 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "t": "\t"}
 
 _MEANT = {
-    "→": ("ARROW", "write `->`"),
-    "⟶": ("ARROW", "write `->`"),
-    "—": ("JOIN", "write `--`"),
-    "–": ("JOIN", "write `--`"),
-    "−": ("MINUS", "write `-`"),
-    "×": ("STAR", "write `*`, and shapes as `[28, 28]`"),
-    "·": ("STAR", "write `*`"),
-    "≤": ("LESS_EQUAL", "write `<=`"),
-    "≥": ("GREATER_EQUAL", "write `>=`"),
-    "…": ("DOTDOT", "write `..`"),
+    "→": ("ARROW", "->"),
+    "⟶": ("ARROW", "->"),
+    "—": ("JOIN", "--"),
+    "–": ("JOIN", "--"),
+    "−": ("MINUS", "-"),
+    "×": ("STAR", "*"),
+    "·": ("STAR", "*"),
+    "≤": ("LESS_EQUAL", "<="),
+    "≥": ("GREATER_EQUAL", ">="),
+    "…": ("DOTDOT", ".."),
 }
+"""What a character was meant for, as a kind of token and its text."""
+
 _HINTS = {
     ";": "nothing ends a statement; remove it",
     "“": 'strings stand in straight quotes: `"`',
@@ -142,8 +144,9 @@ class _Lexer:
                     self.cut = True
             if self.cut:
                 break
-        end = self.source.end_span()
-        self.tokens.append(made_token(END, "", end.start, end.end))
+        # The file ends, for a message, where its last token does: comments after that are not what is incomplete.
+        end = (self.tokens[-1].end_pos or 0) if self.tokens else 0
+        self.tokens.append(made_token(END, "", end, end))
         return Lexed(tuple(self.tokens), tuple(self.comments), tuple(self.diagnostics), self.cut)
 
     def _checked(self, token: Token) -> Token | None:
@@ -182,9 +185,10 @@ class _Lexer:
         return token
 
     def _character(self, token: Token, span: Span) -> Token | None:
-        kind, help = _MEANT.get(str(token), (None, _HINTS.get(str(token[0]))))
+        meant = _MEANT.get(str(token))
+        help = f"write `{meant[1]}`" if meant else _HINTS.get(str(token[0]))
         self.diagnostics.append(errors.illegal_character(span, help))
-        return _as(token, kind, str(token)) if kind else None
+        return _as(token, *meant) if meant else None
 
     def _check_escapes(self, token: Token) -> None:
         assert token.start_pos is not None

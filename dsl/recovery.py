@@ -24,6 +24,7 @@ from gmc.dsl.expected import (
     found_words,
     home_words,
     open_bracket,
+    open_brackets,
     spelling,
 )
 from gmc.dsl.lexer import END, Lexed, made_token, reserved_words, token_span
@@ -119,7 +120,8 @@ class Recovering:
         closing = closing_of(opening)
         if token.type in {"RPAR", "RSQB"} and closing != token.type and self.automaton.accepts(closing):
             return self._mend_unmatched(token, opening, closing)
-        return token.type in _SYNC - {"DOCSTRING"} and self._close_before(token)
+        before_end = token.type in {"RBRACE", END} or token.type in reserved_words().values()
+        return before_end and self._close_before(token)
 
     def _mend_unmatched(self, token: Token, opening: Token, closing: str) -> bool:
         span = self._span(token)
@@ -142,10 +144,8 @@ class Recovering:
 
     def _missing_closings(self, token: Token, depth: int) -> list[tuple[Token, str]]:
         """The closing brackets that, written before a token, make it acceptable; none where that does not help."""
-        values = self.automaton.values[:depth]
-        opened = [value for value in values if isinstance(value, Token) and value.type in {"LPAR", "LSQB", "LBRACE"}]
         closings: list[tuple[Token, str]] = []
-        for opening in reversed(opened):
+        for opening in reversed(open_brackets(self.automaton.values[:depth])):
             closings.append((opening, closing_of(opening)))
             kinds = [kind for _, kind in closings]
             if self.automaton.accepts(*kinds, token.type, depth=depth):

@@ -52,7 +52,7 @@ class Source:
         return Span(self, start, end)
 
     def end_span(self) -> Span:
-        """The empty span after the last character that is not white space, where "the file ends" is best shown."""
+        """The empty span after the last character that is not white space."""
         end = len(self.text.rstrip())
         return Span(self, end, end)
 

@@ -17,7 +17,7 @@ from gmc.compiler.family import Family
 from gmc.dsl.diagnostic import Diagnostic, GmcError
 from gmc.dsl.model import Checked, Data, Split
 from gmc.runtime import errors
-from gmc.runtime.loading import Loader, Values, chunks
+from gmc.runtime.loading import Loader, Values
 from gmc.runtime.source import Source
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -56,12 +56,12 @@ class Dataset:
         """
         values = self.values[variable]
         total = torch.zeros(values.variable.size, dtype=torch.float64, device=values.stored.device)
-        for rows in chunks(values.rows, values.variable.size, values.stored.device):
+        for rows in values.chunks():
             total += values.expected(rows, family(values)).to(torch.float64).sum(dim=0)
         return total / values.rows
 
     def _encode(self, name: str, values: torch.Tensor) -> torch.Tensor:
-        return family(self.values[name]).encode(values).to(self.dtype)
+        return family(self.values[name]).encode(values.reshape(len(values), -1)).to(self.dtype)
 
 
 @dataclass(frozen=True, slots=True)

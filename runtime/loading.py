@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 
@@ -14,6 +15,7 @@ from gmc.dsl.source import Span
 from gmc.runtime import errors
 from gmc.runtime.pipe import Pipe, compact, tensor_of, transforms
 from gmc.runtime.source import Array, Columns, is_numeric
+from gmc.runtime.transform import Rows
 from gmc.runtime.valuecheck import Survey, fitting_transform
 
 CHUNK = 1 << 21
@@ -45,6 +47,21 @@ class Values:
         """How many rows there are."""
         return self.stored.shape[0]
 
+    def chunks(self) -> Iterator[torch.Tensor]:
+        """All row numbers, in parts."""
+        return chunks(self.rows, self.variable.size, self.stored.device)
+
+    def epoch_0(self) -> Iterator[torch.Tensor]:
+        """All rows as in epoch 0, in parts, each step checked."""
+        return (self.take(rows, 0, check=True) for rows in self.chunks())
+
+    def check_next(self) -> None:
+        """Raises GmcError if the first step that is still to run cannot take the stored values."""
+        for rows in self.chunks():
+            self.pipe.check(
+                self.done, self.stored[rows], rows, Rows(torch.empty((0, 2), dtype=torch.int32), 0, self.done)
+            )
+
     def take(self, rows: torch.Tensor, epoch: int, check: bool = False) -> torch.Tensor:
         """The values [n, *shape] of the numbered `rows` in an epoch; `check` as in `Pipe.run`."""
         rows = rows.to(self.stored.device)
@@ -54,15 +71,19 @@ class Values:
         return self.pipe.run(x, rows, others, steps, epoch, check)
 
     def expected(self, rows: torch.Tensor, family: Family) -> torch.Tensor:
-        """The mean statistics [n, size] of the numbered `rows` over epochs where that is known, else those of epoch 0."""
+        """The mean statistics [n, size] of the numbered `rows` over epochs where that is known, else those of epoch 0; in float64."""
+
+        def statistics(x: torch.Tensor) -> torch.Tensor:
+            return family.encode(x.reshape(len(x), -1)).to(torch.float64)
+
         rest = self.pipe.steps[self.done :]
         if not rest or not all(step.elementwise for step in rest) or any(step.stochastic for step in rest[1:]):
-            return family.encode(self.take(rows, 0)).to(torch.float64)
+            return statistics(self.take(rows, 0))
         # a site is 1 with the stored probability, else 0, and what follows does not mix sites
         ends = [torch.full_like(self.stored[:1], end, dtype=torch.float64) for end in (0.0, 1.0)]
         after = range(self.done + 1, len(self.pipe.steps))
-        low, high = (family.encode(self.pipe.run(x, rows[:1], {}, after)).to(torch.float64) for x in ends)
-        p = self.stored[rows].flatten(1).to(torch.float64).repeat_interleave(family.width, dim=1)
+        low, high = (statistics(self.pipe.run(x, rows[:1], {}, after)) for x in ends)
+        p = self.stored[rows].reshape(len(rows), -1).to(torch.float64).repeat_interleave(family.width, dim=1)
         return low + (high - low) * p
 
 
@@ -91,13 +112,25 @@ class Loader:
         self._check_shape(pipe, variable, raw, others)
         stored = self._run(pipe, raw, others, pipe.resident)
         values = self._values(variable, pipe, stored, others)
-        _check_values(values)
-        if binding.split != "train" and values.done < len(pipe.steps):
-            parts = [
-                compact(values.take(rows, 0), self.dtype) for rows in chunks(values.rows, variable.size, self.device)
-            ]
-            return Values(variable, pipe, torch.cat(parts), {}, len(pipe.steps))
+        later = pipe.steps[values.done :]
+        _survey(values, (values.stored[rows] for rows in values.chunks()), support=not later)
+        if not later:
+            return values
+        if binding.split != "train":
+            return self._drawn_once(values)
+        if len(later) == 1:  # what the last step draws is of one kind everywhere, so a part shows it
+            values.check_next()
+            _survey(values, islice(values.epoch_0(), 1), support=True)
+        else:
+            _survey(values, values.epoch_0(), support=True)
         return values
+
+    def _drawn_once(self, values: Values) -> Values:
+        """The rows of valid and test are the same in every epoch."""
+        stored = torch.cat([compact(x, self.dtype) for x in values.epoch_0()])
+        fixed = Values(values.variable, values.pipe, stored, {}, len(values.pipe.steps))
+        _survey(fixed, (fixed.stored[rows] for rows in fixed.chunks()), support=True)
+        return fixed
 
     def _values(self, variable: Variable, pipe: Pipe, stored: torch.Tensor, others: Mapping[str, Array]) -> Values:
         later = {name for step in pipe.steps[pipe.resident :] for name in step.columns}
@@ -173,19 +206,9 @@ class Loader:
             )
 
 
-def _check_values(values: Values) -> None:
-    """No value of any row is missing or outside the variable's support, in epoch 0 where values are drawn.
-
-    Raises:
-        GmcError: one is.
-    """
-    later = values.pipe.steps[values.done :]
-    stored = Survey(values.pipe.binding, values.variable)
-    for rows in chunks(values.rows, values.variable.size, values.stored.device):
-        stored.see(values.stored[rows], rows, support=not later)
-    stored.judge()
-    if later:
-        drawn = Survey(values.pipe.binding, values.variable)
-        for rows in chunks(values.rows, values.variable.size, values.stored.device):
-            drawn.see(values.take(rows, 0, check=True), rows, support=True)
-        drawn.judge()
+def _survey(values: Values, parts: Iterable[torch.Tensor], support: bool) -> None:
+    """Raises GmcError if a value is missing in `parts`, the rows from the first on, or, with `support`, outside the variable's support."""
+    survey = Survey(values.pipe.binding, values.variable)
+    for rows, part in zip(values.chunks(), parts, strict=False):
+        survey.see(part, rows, support)
+    survey.judge()

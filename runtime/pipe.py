@@ -56,11 +56,12 @@ class Pipe:
         for i in steps:
             given = Rows(keys, epoch, i, others, self.constants[i] if i < len(self.constants) else {})
             if check:
-                self._check(i, x, rows, given)
+                self.check(i, x, rows, given)
             x = own[i].apply(x, given)
         return x
 
-    def _check(self, step: int, x: torch.Tensor, rows: torch.Tensor, given: Rows) -> None:
+    def check(self, step: int, x: torch.Tensor, rows: torch.Tensor, given: Rows) -> None:
+        """Raises GmcError if a step cannot take the values `x` of the numbered `rows`."""
         transform, span = self.steps[step], self.binding.steps[step].span
         try:
             transform.check(x, given)

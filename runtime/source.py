@@ -43,10 +43,6 @@ class Source(SourceWord):
             GmcError: there is no such file, or it is not of its kind; shown at `span`, where the source is written.
         """
 
-    @abstractmethod
-    def at(self, path: str) -> Source | None:
-        """The same source reading from another path, as `--data` asks; None where it reads from none."""
-
 
 def data_path(base: Path, path: str, span: Span) -> Path:
     """The existing file or folder that `path` means (GmcError if there is none, or if it is an empty file)."""

@@ -1,11 +1,13 @@
 """Fills the vocabulary, and the catalogue of diagnostics, by importing all that registers itself; needs no torch."""
 
+import gmc.compiler.expectations
 import gmc.compiler.factors
 import gmc.compiler.families
 import gmc.compiler.objectives
 import gmc.runtime.errors
 import gmc.runtime.metrics
 import gmc.runtime.optimizers
+import gmc.runtime.run_errors
 import gmc.runtime.sources
 import gmc.runtime.starts
 import gmc.runtime.transforms  # noqa: F401

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar, get_args
+from typing import Generic, TypeVar, cast, get_args
 
 from pydantic import ValidationError
 
@@ -25,7 +25,6 @@ from gmc.dsl.errors import unsupported
 from gmc.dsl.errors import values as errors
 from gmc.dsl.source import Span
 from gmc.dsl.vocabulary import (
-    ExpectationWord,
     FactorWord,
     FamilyWord,
     Kind,
@@ -42,20 +41,23 @@ from gmc.dsl.vocabulary import (
 W = TypeVar("W", bound=Word)
 T = TypeVar("T")
 _WHAT: tuple[What, ...] = get_args(What)
-_BASES: dict[Kind, type[Word]] = {
-    base.kind: base
-    for base in (
-        FamilyWord,
-        FactorWord,
-        ObjectiveWord,
-        ExpectationWord,
-        OptimizerWord,
-        TransformWord,
-        SourceWord,
-        StartWord,
-        MetricWord,
-    )
-}
+
+
+@dataclass(frozen=True, slots=True)
+class Role(Generic[W]):
+    """A place for words of one kind, which are all of the class W."""
+
+    kind: Kind
+
+
+FAMILY: Role[FamilyWord] = Role("family")
+FACTOR: Role[FactorWord] = Role("factor")
+OBJECTIVE: Role[ObjectiveWord] = Role("objective")
+OPTIMIZER: Role[OptimizerWord] = Role("optimizer")
+TRANSFORM: Role[TransformWord] = Role("transform")
+SOURCE: Role[SourceWord] = Role("source")
+START: Role[StartWord] = Role("start")
+METRIC: Role[MetricWord] = Role("metric")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +84,17 @@ class _Given:
 
 
 def bind(
-    context: Context, expr: syntax.Expr, base: type[W], *, given: Mapping[str, object] | None = None
+    context: Context, expr: syntax.Expr, role: Role[W], *, given: Mapping[str, object] | None = None
 ) -> Bound[W] | None:
-    """The word of the kind of `base` that an expression calls; None, with diagnostics, where it calls none.
+    """The word for `role` that an expression calls; None, with diagnostics, where it calls none.
 
     `given` holds values by field that replace what is written, as `--data` does a source's path.
     """
     if not isinstance(expr, (syntax.Name, syntax.Call)):
-        context.add(name_errors.word_expected(expr.span, base.kind, context.vocabulary.names(base.kind)))
+        context.add(name_errors.word_expected(expr.span, role.kind, context.vocabulary.names(role.kind)))
         return None
     name = expr if isinstance(expr, syntax.Name) else expr.name
-    word = _look_up(context, name, base)
+    word = _look_up(context, name, role)
     if word is None:
         return None
     call = expr if isinstance(expr, syntax.Call) else syntax.Call(name, (), (), name.span)
@@ -111,11 +113,11 @@ def bind(
     return _validate(context, word, call, raw, parts, places)
 
 
-def _look_up(context: Context, name: syntax.Name, base: type[W]) -> type[W] | None:
-    vocabulary, kind = context.vocabulary, base.kind
+def _look_up(context: Context, name: syntax.Name, role: Role[W]) -> type[W] | None:
+    vocabulary, kind = context.vocabulary, role.kind
     word = vocabulary.get(kind, name.text)
-    if word is not None and issubclass(word, base):
-        return word
+    if word is not None:
+        return cast("type[W]", word)
     declared = context.scope.get(name.text)
     others = vocabulary.kinds(name.text)
     if planned.is_planned(kind, name.text):
@@ -232,7 +234,8 @@ def _read_name(context: Context, word: type[Word], argument: Argument, name: syn
 def _read_nested(context: Context, argument: Argument, expr: syntax.Name | syntax.Call) -> Word:
     name = expr if isinstance(expr, syntax.Name) else expr.name
     kind: Kind = next((k for k in argument.kinds if context.vocabulary.get(k, name.text)), argument.kinds[0])
-    return _known(bind(context, expr, _BASES[kind])).word
+    role: Role[Word] = Role(kind)
+    return _known(bind(context, expr, role)).word
 
 
 def _known(value: T | None) -> T:

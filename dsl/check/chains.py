@@ -8,7 +8,7 @@ from typing import TypeVar, get_args
 
 from gmc.dsl import model, syntax
 from gmc.dsl.check import parts, values
-from gmc.dsl.check.bind import bind
+from gmc.dsl.check.bind import START, bind
 from gmc.dsl.check.context import Context
 from gmc.dsl.check.sweeps import check_sweep
 from gmc.dsl.errors import chains as errors
@@ -76,10 +76,9 @@ def warn_of_idle(context: Context, chains: Iterable[model.Chain], graph: model.M
 def _needs(tree: syntax.Chain) -> Iterator[tuple[str, Span]]:
     """The chains that a chain names, and where; the names may be wrong."""
     for item in tree.items:
-        if isinstance(item, syntax.Clamp) and item.source is not None:
-            yield item.source.text, item.source.span
-        elif isinstance(item, syntax.Start) and isinstance(item.source, syntax.Name):
-            yield item.source.text, item.source.span
+        source = item.source if isinstance(item, (syntax.Clamp, syntax.Start)) else None
+        if isinstance(source, syntax.Name):
+            yield source.text, source.span
 
 
 def _circle(start: str, needs: Mapping[str, Mapping[str, Span]]) -> list[str]:
@@ -121,7 +120,8 @@ def _clamps(context: Context, chain: syntax.Chain, tree: syntax.Clamp, graph: mo
     source = None
     if tree.source is not None and context.scope.is_a(tree.source, "chain"):
         source = tree.source.text
-    constant = None if tree.value is None else values.number(context, tree.value)
+    number = None if tree.value is None else values.number(context, tree.value)
+    constant = None if number is None else float(number)
     names = list(dict.fromkeys(part.name.text for part in tree.parts))
     if tree.value is not None and len(names) > 1:
         context.add(errors.constant_for_several(tree.value.span, names))
@@ -140,7 +140,7 @@ def _clamps(context: Context, chain: syntax.Chain, tree: syntax.Clamp, graph: mo
             )
         if box == parts.whole(variable):
             box = None
-        yield model.Clamp(variable.name, box, part.span, None if constant is None else float(constant), source)
+        yield model.Clamp(variable.name, box, part.span, constant, source)
 
 
 def _variable(context: Context, name: syntax.Name, graph: model.Model) -> model.Variable | None:
@@ -225,10 +225,8 @@ def _source(context: Context, chain: syntax.Chain, tree: syntax.Start, around: S
         context.add(errors.start_without_data(tree.source.span))
         return None
     if context.vocabulary.get("start", name.text) is not None:
-        bound = bind(context, tree.source, StartWord)
+        bound = bind(context, tree.source, START)
         return None if bound is None else bound.word
-    if _is_data(tree):
-        return DATA
     declared = context.scope.get(name.text)
     if declared is not None and declared.what == "chain":
         if isinstance(tree.source, syntax.Call):
@@ -240,10 +238,10 @@ def _source(context: Context, chain: syntax.Chain, tree: syntax.Start, around: S
         context.add(name_errors.wrong_kind(name.span, name.text, declared.what, wanted, declared.span))
         return None
     if isinstance(tree.source, syntax.Name) and not context.vocabulary.kinds(name.text):
-        known = (*context.scope.names("chain"), *context.vocabulary.names("start"), DATA)
+        known = (*context.scope.names("chain"), *context.vocabulary.names("start"))
         context.add(name_errors.unknown_name(name.span, name.text, ("start", "chain"), known))
         return None
-    bind(context, tree.source, StartWord)
+    bind(context, tree.source, START)
     return None
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from gmc.dsl import model, syntax
 from gmc.dsl.check.arguments import Argument, arguments
-from gmc.dsl.check.bind import bind
+from gmc.dsl.check.bind import SOURCE, TRANSFORM, bind
 from gmc.dsl.check.context import Context
 from gmc.dsl.errors import data as errors
 from gmc.dsl.source import Span
-from gmc.dsl.vocabulary import SourceWord, TransformWord
 
 PATH = "path"
 """The field of a source that `--data` overrides."""
@@ -20,7 +19,7 @@ PATH = "path"
 def check_data(context: Context, tree: syntax.Data, data_path: str | None) -> model.Data | None:
     """The data of a file, or None where something is wrong with them."""
     mark = context.mark
-    source = bind(context, tree.source, SourceWord, given=_override(context, tree, data_path))
+    source = bind(context, tree.source, SOURCE, given=_override(context, tree, data_path))
     bindings = tuple(binding for item in tree.bindings for binding in _binding(context, item))
     _refuse_repeats(context, bindings)
     if not tree.bindings:
@@ -51,7 +50,7 @@ def _path(argument: Argument, data_path: str) -> str | Path:
 def _binding(context: Context, tree: syntax.Binding) -> Iterator[model.Binding]:
     known = context.scope.is_a(tree.name, "variable")
     column, *pipe = tree.value.stages if isinstance(tree.value, syntax.Pipe) else (tree.value,)
-    steps = [bind(context, stage, TransformWord) for stage in pipe]
+    steps = [bind(context, stage, TRANSFORM) for stage in pipe]
     if not isinstance(column, (syntax.Name, syntax.String)):
         context.add(errors.column_expected(column.span))
         return

@@ -53,13 +53,16 @@ def load(
     `overrides` are the values of `--set`, `data_path` is that of `--data`.
 
     Raises:
-        GmcError: with all that was found; its exit code is 2 where nothing but the command line is wrong.
+        GmcError: with all that was found; its exit code is 2 where nothing but the command line is wrong. A file whose
+            syntax is wrong is not checked: what its tree lacks would be missed everywhere.
     """
     source = read_source(path)
     parsed = parse(source)
-    result = check(parsed.file, source, vocabulary, overrides or {}, data_path)
+    if not parsed.ok:
+        raise GmcError(parsed.diagnostics)
+    result = check(parsed.file, source, vocabulary, overrides, data_path)
     found = in_order((*parsed.diagnostics, *result.diagnostics))
-    if result.checked is None or not parsed.ok:
+    if result.checked is None:
         raise GmcError(found, exit_code=2 if _only_command_line(found) else 1)
     return Loaded(result.checked, found)
 
@@ -178,11 +181,10 @@ def _all(statements: Sequence[syntax.Statement], kind: type[S]) -> Iterator[S]:
 
 def _only(context: Context, statements: Sequence[syntax.Statement], kind: type[S]) -> S | None:
     """The statement of which a file has one; a diagnostic for every other."""
-    first, *others = [*_all(statements, kind)] or [None]
-    for other in others:
-        if other is not None and first is not None:
-            context.add(name_errors.repeated_statement(other.span, kind.__name__.lower(), first.span))
-    return first
+    found = list(_all(statements, kind))
+    for other in found[1:]:
+        context.add(name_errors.repeated_statement(other.span, kind.__name__.lower(), found[0].span))
+    return found[0] if found else None
 
 
 def _only_command_line(found: Sequence[Diagnostic]) -> bool:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from gmc.dsl import model, syntax
 from gmc.dsl.check import values
 from gmc.dsl.check.arguments import arguments
-from gmc.dsl.check.bind import Bound, bind
+from gmc.dsl.check.bind import FACTOR, FAMILY, Bound, bind
 from gmc.dsl.check.context import Context
 from gmc.dsl.errors import graph as errors
 from gmc.dsl.errors import unsupported
 from gmc.dsl.source import Span
-from gmc.dsl.vocabulary import FactorWord, FamilyWord
+from gmc.dsl.vocabulary import FactorWord
 
 DEFAULT_FACTOR = "dense"
 
@@ -63,7 +63,7 @@ def _ends(edge: syntax.Edge) -> tuple[syntax.Name, ...]:
 
 
 def _variable(context: Context, tree: syntax.Variable) -> Iterator[model.Variable]:
-    bound = bind(context, tree.family, FamilyWord)
+    bound = bind(context, tree.family, FAMILY)
     sizes = [values.integer(context, size, "a size", 1) for size in tree.shape]
     shape = tuple(size for size in sizes if size is not None)
     if bound is None or len(shape) != len(sizes):
@@ -95,7 +95,7 @@ def _edge(context: Context, tree: syntax.Edge, variables: Mapping[str, model.Var
         return
     known = [context.scope.is_a(end, "variable") for end in tree.ends]
     fits = _arity_fits(context, tree)
-    factor = bind(context, tree.by or syntax.Name(DEFAULT_FACTOR, tree.span), FactorWord)
+    factor = bind(context, tree.by or syntax.Name(DEFAULT_FACTOR, tree.span), FACTOR)
     if factor is None or not all(known) or not fits:
         return
     count = len(tree.ends)

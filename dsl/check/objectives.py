@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from gmc.dsl import model, syntax
 from gmc.dsl.check import values
-from gmc.dsl.check.bind import Bound, bind
+from gmc.dsl.check.bind import OBJECTIVE, Bound, bind
 from gmc.dsl.check.context import Context
 from gmc.dsl.errors import objectives as errors
 from gmc.dsl.vocabulary import ObjectiveWord, Ramp
@@ -52,6 +52,7 @@ def find_problems(context: Context, terms: Sequence[Weighted], checked: model.Ch
 
 
 def _value(context: Context, expr: syntax.Expr) -> Value | None:
+    declared = context.scope.get(expr.text) if isinstance(expr, syntax.Name) else None
     match expr:
         case syntax.Binary():
             left, right = _value(context, expr.left), _value(context, expr.right)
@@ -59,7 +60,7 @@ def _value(context: Context, expr: syntax.Expr) -> Value | None:
         case syntax.Unary():
             value = _value(context, expr.operand)
             return None if value is None else _scaled(context, expr, value, Ramp(-1.0, -1.0))
-        case syntax.Name() if (declared := context.scope.get(expr.text)) and declared.what == "objective":
+        case syntax.Name() if declared and declared.what == "objective":
             context.add(errors.objective_in_sum(expr.span, expr.text, declared.span))
             return None
         case syntax.Name() if declared and declared.what == "param":
@@ -69,7 +70,7 @@ def _value(context: Context, expr: syntax.Expr) -> Value | None:
         case syntax.Call() if values.is_ramp(expr):
             return values.ramp(context, expr)
         case _:
-            bound = bind(context, expr, ObjectiveWord)
+            bound = bind(context, expr, OBJECTIVE)
             return None if bound is None else [Weighted(_ONE, bound)]
 
 

@@ -37,12 +37,14 @@ class Scope:
     vocabulary: Vocabulary
     report: list[Diagnostic]
     _declared: dict[str, Declared] = field(default_factory=dict)
+    _clashing: set[tuple[str, What]] = field(default_factory=set)
 
     def declare(self, name: str, what: What, span: Span, *, made: bool = False) -> bool:
         """Adds a name; False, with a diagnostic, where it is taken or hides a word."""
         first = self._declared.get(name)
         if first is not None:
             made_edge = made or first.made
+            self._clashing.add((name, what))
             self.report.append(errors.clash(span, name, what, first.what, first.span, made_edge=made_edge))
             return False
         self._declared[name] = Declared(name, what, span, made)
@@ -68,6 +70,8 @@ class Scope:
         if declared is None:
             self.report.append(errors.unknown_name(name.span, name.text, what, (*self.names(*what), *others)))
             return False
+        if any((name.text, w) in self._clashing for w in what):
+            return True  # it was meant so, and the clash was reported
         if declared.what not in what:
             self.report.append(errors.wrong_kind(name.span, name.text, declared.what, what, declared.span))
             return False

@@ -9,13 +9,13 @@ from typing import TypeVar
 from gmc.dsl import model, syntax
 from gmc.dsl.check import values
 from gmc.dsl.check.arguments import arguments
-from gmc.dsl.check.bind import bind
+from gmc.dsl.check.bind import METRIC, OPTIMIZER, bind
 from gmc.dsl.check.context import Context
 from gmc.dsl.errors import names as name_errors
 from gmc.dsl.errors import objectives as errors
 from gmc.dsl.errors import unsupported
 from gmc.dsl.source import Span
-from gmc.dsl.vocabulary import ExpectationWord, MetricWord, OptimizerWord, Word
+from gmc.dsl.vocabulary import ExpectationWord, MetricWord, Word
 
 UNNAMED = "train"
 """The name of a stage that has none."""
@@ -81,7 +81,8 @@ def warn_of_untrained(context: Context, stages: Sequence[model.Stage], graph: mo
     if not stages or any(not line.of for stage in stages for line in stage.minimize):
         return
     taken = {name for stage in stages for line in stage.minimize for name in line.of}
-    for item in (*graph.variables, *graph.edges):
+    items: tuple[model.Variable | model.Edge, ...] = (*graph.variables, *graph.edges)
+    for item in items:
         if item.name not in taken and _untrainable(item) is None:
             context.add(errors.never_trained(item.span, item.name))
 
@@ -89,7 +90,7 @@ def warn_of_untrained(context: Context, stages: Sequence[model.Stage], graph: mo
 def _minimize(context: Context, tree: syntax.Minimize) -> model.Minimize | None:
     known = context.scope.is_a(tree.objective, "objective")
     named = [context.scope.is_a(name, "variable", "edge", "net") for name in tree.of]
-    optimizer = bind(context, tree.optimizer, OptimizerWord)
+    optimizer = bind(context, tree.optimizer, OPTIMIZER)
     times = 1 if tree.times is None else values.integer(context, tree.times, "a number of times", 1)
     if not known or not all(named) or optimizer is None or times is None:
         return None
@@ -98,7 +99,8 @@ def _minimize(context: Context, tree: syntax.Minimize) -> model.Minimize | None:
 
 def _refuse_shared(context: Context, tree: syntax.Train, graph: model.Model) -> None:
     """No parameter is in two lines of a stage, and what `of` names has one."""
-    items = {item.name: item for item in (*graph.variables, *graph.edges)}
+    items: dict[str, model.Variable | model.Edge] = {v.name: v for v in graph.variables}
+    items |= {edge.name: edge for edge in graph.edges}
     taken: dict[str, Span] = {}
     everything: Span | None = None
     for line in _items(tree, syntax.Minimize):
@@ -176,7 +178,7 @@ def _watch(context: Context, tree: syntax.Train) -> tuple[tuple[MetricWord, ...]
     item = _single(context, tree, syntax.Watch)
     if item is None:
         return (), 1
-    bound = [bind(context, metric, MetricWord) for metric in item.metrics]
+    bound = [bind(context, metric, METRIC) for metric in item.metrics]
     every = 1 if item.every is None else values.integer(context, item.every, "a number of epochs", 1)
     return tuple(each.word for each in bound if each is not None), every
 

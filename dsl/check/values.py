@@ -11,6 +11,7 @@ from typing import Literal
 
 from gmc.dsl import syntax
 from gmc.dsl.check.context import Context
+from gmc.dsl.errors import names as name_errors
 from gmc.dsl.errors import values as errors
 from gmc.dsl.vocabulary import Ramp
 
@@ -46,7 +47,7 @@ def param(context: Context, name: syntax.Name) -> int | float | None:
         return None
     declared = context.scope.get(name.text)
     assert declared is not None
-    context.add(errors.param_used_early(name.span, name.text, declared.span))
+    context.add(name_errors.param_used_early(name.span, name.text, declared.span))
     return None
 
 

@@ -33,27 +33,29 @@ def not_finite(span: Span) -> Finding:
 
 
 @diagnostic("GM304", "not an integer")
-def not_an_integer(span: Span, what: str, value: float) -> Finding:
+def not_an_integer(span: Span, what: str, value: int | float) -> Finding:
     """A fraction, or a number written with a point or an exponent, where an integer belongs."""
     help = f"write {int(value)}" if value == int(value) else None
-    return Finding(f"{what} is an integer, and this is {value:g}, which is not", help)
+    return Finding(f"{what} must be an integer, and this is {value!r}", help)
 
 
 @diagnostic("GM305", "number too small")
-def too_small(span: Span, what: str, value: float, least: float) -> Finding:
+def too_small(span: Span, what: str, value: int | float, least: int | float) -> Finding:
     """A size or a count below the least there can be."""
-    return Finding(f"{what} is at least {least:g}, and this is {value:g}")
+    return Finding(f"{what} must be at least {least:g}, and this is {value:g}")
 
 
 @diagnostic("GM306", "parameter out of its range")
-def out_of_range(span: Span, name: str, value: float, low: float, high: float, *, override: bool) -> Finding:
+def out_of_range(
+    span: Span, name: str, value: int | float, low: int | float, high: int | float, *, override: bool
+) -> Finding:
     """A param whose value, written or from the command line, lies outside `in [LO .. HI]`."""
     where = f"--set {name}={value:g}" if override else f"{value:g}"
     return Finding(f"{where} lies outside the range of `{name}`, {low:g} to {high:g}")
 
 
 @diagnostic("GM307", "empty range")
-def empty_range(span: Span, low: float, high: float) -> Finding:
+def empty_range(span: Span, low: int | float, high: int | float) -> Finding:
     """A range whose lower bound lies above its upper one."""
     return Finding(f"nothing lies between {low:g} and {high:g}", "write the smaller bound first")
 
@@ -121,13 +123,17 @@ def wrong_call(span: Span, word: str, reasons: Sequence[str]) -> Finding:
 @diagnostic("GM316", "argument of another sort")
 def wrong_sort(span: Span, word: str, name: str, wanted: Sequence[str]) -> Finding:
     """An argument written as something that its word never takes there: a call, a string, a pipe, a value that runs."""
-    return Finding(f"`{name}` of `{word}` is {one_of(wanted)}")
+    return Finding(f"`{name}` of `{word}` takes {one_of(wanted)}")
 
 
 @diagnostic("GM317", "unknown value")
 def unknown_value(span: Span, word: str, argument: str, name: str, candidates: Sequence[str]) -> Finding:
     """A name given to an argument that is neither one of its choices nor anything that the file declares."""
     return Finding(f"`{argument}` of `{word}` cannot be `{name}`", did_you_mean(name, candidates))
+
+
+def _short(bound: object) -> str:
+    return f"{bound:g}" if isinstance(bound, (int, float)) else str(bound)
 
 
 def reason(kind: str, given: Mapping[str, object], message: str) -> str:
@@ -142,13 +148,13 @@ def reason(kind: str, given: Mapping[str, object], message: str) -> str:
         case "string_type" | "path_type":
             return "must be a string"
         case "greater_than":
-            return f"must be greater than {given['gt']}"
+            return f"must be greater than {_short(given['gt'])}"
         case "greater_than_equal":
-            return f"must be at least {given['ge']}"
+            return f"must be at least {_short(given['ge'])}"
         case "less_than":
-            return f"must be less than {given['lt']}"
+            return f"must be less than {_short(given['lt'])}"
         case "less_than_equal":
-            return f"must be at most {given['le']}"
+            return f"must be at most {_short(given['le'])}"
         case "literal_error":
             return f"must be {str(given['expected']).replace(chr(39), '`')}"
         case "tuple_type":

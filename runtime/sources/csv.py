@@ -6,10 +6,9 @@ import csv
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import field_validator
 
 from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.source import Span
@@ -28,7 +27,14 @@ class Csv(Source):
 
     path: str
     header: bool = True
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    delimiter: str = ","
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, value: str) -> str:
+        if len(value) != 1 or value in '"\r\n ':
+            raise ValueError("must be one character, and no quote, space or line break")
+        return value
 
     def load(self, base: Path, span: Span) -> Columns:
         """The columns by name (GmcError where the file is no such text)."""
@@ -42,17 +48,13 @@ class Csv(Source):
         example = f'`"{names[0]}:{names[-1]}"` takes all columns as one row' if len(names) > 1 else None
         return Columns(names, lambda name: self._column(place, name, names, span), example)
 
-    def at(self, path: str) -> Source | None:
-        """Another file of the same form."""
-        return self.model_copy(update={"path": path})
-
     def _lines(self, place: Path, span: Span) -> Iterator[list[str]]:
         try:
             with place.open(newline="", encoding="utf-8-sig") as file:
                 yield from (line for line in csv.reader(file, delimiter=self.delimiter) if line)
         except UnicodeDecodeError:
             raise GmcError(errors.data_file_unreadable(span, self.path, "it is not UTF-8 text")) from None
-        except (OSError, csv.Error, TypeError, ValueError) as error:  # the last two: a delimiter such as a line break
+        except (OSError, csv.Error) as error:
             raise GmcError(errors.data_file_unreadable(span, self.path, reason(error))) from None
 
     def _column(self, place: Path, name: str, names: tuple[str, ...], span: Span) -> Array:

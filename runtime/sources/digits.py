@@ -44,10 +44,6 @@ class Digits(Source):
         hint = None if self.held_out else "`digits(held_out = 360)` also has `test_image` and `test_label`"
         return Columns(names, read, hint)
 
-    def at(self, path: str) -> Source | None:
-        """None: the digits have no path."""
-        return None
-
 
 def held_out_rows(label: Array, count: int, fold: int) -> NDArray[np.bool_]:
     """Which rows are held out: `count` of them, each class by its share (largest remainders), the same on every machine."""

@@ -44,10 +44,6 @@ class Idx(Source):
             raise GmcError(errors.data_file_not_found(span, f"{self.path}/{FILES['x_train']}.gz", help))
         return Columns(tuple(files), lambda name: read_idx(files[name], span))
 
-    def at(self, path: str) -> Source | None:
-        """Another folder or file."""
-        return self.model_copy(update={"path": path})
-
 
 def _in_folder(folder: Path) -> dict[str, Path]:
     found = {}

@@ -68,7 +68,3 @@ class Npz(Source):
                 raise GmcError(errors.pickled_data(span, self.path, name)) from None
             why = f"`{name}` is damaged ({reason(error)})"
             raise GmcError(errors.data_file_unreadable(span, self.path, why)) from None
-
-    def at(self, path: str) -> Source | None:
-        """Another archive."""
-        return self.model_copy(update={"path": path})

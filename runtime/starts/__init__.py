@@ -1,7 +1,5 @@
-"""The registered starts of chains: one file each, all imported here."""
+"""The registered starts of chains: each module here registers one; adding one is adding a module."""
 
-from importlib import import_module
-from pkgutil import iter_modules
+from gmc.dsl.vocabulary import import_modules
 
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+import_modules(__name__, __path__)

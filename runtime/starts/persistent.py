@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from gmc.dsl.vocabulary import VOCABULARY, Count, Probability, StartWord
 
 
@@ -13,5 +15,6 @@ class Persistent(StartWord):
     that chance instead. The first time, and anew, it starts by pass 0.
     """
 
+    keeps: ClassVar[bool] = True
     n: Count
     restart: Probability = 0.0

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import torch
+from torch import Tensor
 
 from gmc.dsl.model import Edge, Model, Variable
 from gmc.dsl.source import Source, Span
-from gmc.dsl.vocabulary import FactorWord, FamilyWord
+from gmc.dsl.vocabulary import Bias, FactorWord, FamilyWord
 
+EXACT = 1e-11
+"""What rounding may add up to."""
 NOWHERE = Span(Source("by_hand.gm", ""), 0, 0)
 
 
@@ -16,7 +22,7 @@ class HandFamily(FamilyWord):
 
     k: int = 1
     precision: float = 1.0
-    bias: str | float = "site"
+    bias: Bias = "site"
 
     @property
     def width(self) -> int:
@@ -31,7 +37,7 @@ class HandFamily(FamilyWord):
         return "by hand"
 
     def contains(self, value: float) -> bool:
-        return value == value
+        return math.isfinite(value)
 
 
 class HandFactor(FactorWord):
@@ -66,3 +72,32 @@ def edge(*ends: str, factor: str = "dense", name: str = "", **arguments: object)
 def model(variables: Sequence[Variable], *edges: Edge) -> Model:
     """A model of those."""
     return Model("by_hand", tuple(variables), edges, NOWHERE)
+
+
+def close(a: Tensor | float, b: Tensor | float) -> bool:
+    """Equal to rounding."""
+    return torch.allclose(
+        torch.as_tensor(a, dtype=torch.float64), torch.as_tensor(b, dtype=torch.float64), rtol=EXACT, atol=EXACT
+    )
+
+
+def rbm() -> Model:
+    """Four visible units on a grid, three hidden."""
+    return model((variable("v", "bernoulli", 2, 2), variable("h", "bernoulli", 3)), edge("v", "h"))
+
+
+def boltzmann() -> Model:
+    """Four spins all joined, and three hidden units."""
+    pair = (variable("v", "spin", 4), variable("h", "bernoulli", 3))
+    return model(pair, edge("v", "v"), edge("v", "h"))
+
+
+def dbm() -> Model:
+    """Two layers above four visible units; the last is categorical."""
+    layers = (variable("v", "bernoulli", 4), variable("a", "bernoulli", 3), variable("b", "categorical", 2, k=3))
+    return model(layers, edge("v", "a"), edge("a", "b"))
+
+
+def gaussian() -> Model:
+    """Three normals and four hidden units."""
+    return model((variable("x", "normal", 3, precision=2.5), variable("h", "bernoulli", 4)), edge("x", "h"))

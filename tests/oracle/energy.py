@@ -31,9 +31,14 @@ def statistic(variable: Variable, values: Tensor) -> Tensor:
         case "categorical":
             return torch.stack([(values == state).to(values.dtype) for state in range(variable.family.width)], dim=2)
         case "normal":
-            return (values * variable.family.precision).unsqueeze(2)  # type: ignore[attr-defined]
+            return (values * precision(variable)).unsqueeze(2)
         case word:
             raise NotImplementedError(f"the oracle does not know the family {word!r}")
+
+
+def precision(variable: Variable) -> float:
+    """The precision of a normal variable."""
+    return float(variable.family.precision)  # type: ignore[attr-defined]
 
 
 def bias(variable: Variable, weights: Weights) -> Tensor:
@@ -69,7 +74,7 @@ def energy(model: Model, weights: Weights, values: Tensor, silent: Collection[Si
         for site, component in itertools.product(range(variable.sites), range(variable.family.width)):
             total = total - b[site, component] * t[:, site, component]
         if variable.family.word == "normal":
-            total = total + 0.5 * variable.family.precision * (part**2 * ear).sum(1)  # type: ignore[attr-defined]
+            total = total + 0.5 * precision(variable) * (part**2 * ear).sum(1)
     for edge in model.edges:
         total = total - term(model, tied_to(model, edge), edge, weights, statistics)
     return total

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gmc.dsl.model import Model
-from tests.oracle.energy import Weights, energy, statistic
+from tests.oracle.energy import Weights, energy, precision, statistic
 from tests.oracle.sites import Clamping, Site, as_columns, as_variables, columns, enumerate_states, sites, supports
 
 
@@ -118,11 +118,11 @@ class Law:
 
 def _slope(model: Model, column: int) -> float:
     variable = model.variable(sites(model)[column].variable)
-    return float(variable.family.precision) if variable.family.word == "normal" else 1.0  # type: ignore[attr-defined]
+    return precision(variable) if variable.family.word == "normal" else 1.0
 
 
 def law(model: Model, weights: Weights, clamped: Clamping | None = None, silent: Collection[Site] = ()) -> Law:
-    """The exact law given what is clamped (`(variable, index)` -> value).
+    """The exact law given what is clamped (`(variable, number)` -> value).
 
     Silent sites send nothing and are meant for broken samplers and for what precedes the first sweep.
 
@@ -151,7 +151,7 @@ def log_likelihood(model: Model, weights: Weights, rows: Sequence[Clamping], giv
     found = []
     fixed: dict[tuple[tuple[Site, float], ...], Tensor] = {}
     for row in rows:
-        condition = {site: value for site, value in row.items() if site in given}
+        condition = {Site(*site): value for site, value in row.items() if site in given}
         key = tuple(condition.items())
         if key not in fixed:
             fixed[key] = log_partition(model, weights, condition)
@@ -165,9 +165,9 @@ def rows_of(model: Model, values: Mapping[str, Tensor]) -> list[dict[Site, float
     flat = {name: x.reshape(n, -1).to(torch.float64) for name, x in values.items()}
     return [
         {
-            site: flat[site.variable][r, site.index].item()
+            site: flat[site.variable][r, site.number].item()
             for site in sites(model)
-            if site.variable in flat and not math.isnan(flat[site.variable][r, site.index])
+            if site.variable in flat and not math.isnan(flat[site.variable][r, site.number])
         }
         for r in range(n)
     ]
@@ -182,8 +182,8 @@ def gradient(
     """
     leaves = {name: w.detach().to(torch.float64).clone().requires_grad_() for name, w in weights.items()}
     mean = log_likelihood(model, leaves, rows, given).mean()
-    grads = torch.autograd.grad(mean, list(leaves.values()), allow_unused=True)
-    found = {name: torch.zeros_like(w) if g is None else g for (name, w), g in zip(leaves.items(), grads, strict=True)}
+    grads = torch.autograd.grad(mean, list(leaves.values()), materialize_grads=True)
+    found = dict(zip(leaves, grads, strict=True))
     mirrored = [f"{edge.name}.weight" for edge in model.edges if edge.lateral and edge.factor.word == "dense"]
     return {name: g + g.T if name in mirrored else g for name, g in found.items()}
 

@@ -405,19 +405,33 @@ def _channels(variable: Variable) -> int:
     return prod(variable.shape[:-2]) * variable.family.width
 
 
-def random_weights(model: Model, seed: int, scale: float = 0.8) -> dict[str, Tensor]:
-    """Normal weights of that deviation, float64; lateral ones symmetric, with nothing between a site and itself."""
+def random_weights(model: Model, seed: int, scale: float = 0.4) -> dict[str, Tensor]:
+    """Weights of random sign and of sizes from half to one and a half times the scale, float64.
+
+    Lateral ones are symmetric, with nothing between a site and itself; low-rank factors are such that their product has about that
+    scale. Much larger weights make sites all but fixed, and much smaller ones all but independent: either hides mistakes.
+    """
     generator = torch.Generator().manual_seed(seed)
     weights = {
-        name: scale * torch.randn(shape, generator=generator, dtype=torch.float64)
+        name: scale * _signed(torch.rand((2, *shape), generator=generator, dtype=torch.float64))
         for name, shape in weight_shapes(model).items()
     }
     for edge in model.edges:
+        ends = model.ends(edge)
+        if edge.factor.word == "lowrank":
+            for n in range(len(ends)):
+                # k products of entries of size d, one an end, add up to about sqrt(k) d ** ends
+                k = edge.factor.k  # type: ignore[attr-defined]
+                weights[f"{edge.name}.weight.{n}"] *= (scale / k**0.5) ** (1 / len(ends)) / scale
         if edge.lateral and edge.factor.word == "dense":
-            (variable, _), w = model.ends(edge), weights[f"{edge.name}.weight"]
-            site = torch.arange(variable.size) // variable.family.width
-            weights[f"{edge.name}.weight"] = (w + w.T) / 2**0.5 * (site[:, None] != site[None, :])
+            w, site = weights[f"{edge.name}.weight"], torch.arange(ends[0].size) // ends[0].family.width
+            weights[f"{edge.name}.weight"] = (w.triu() + w.triu().T) * (site[:, None] != site[None, :])
     return weights
+
+
+def _signed(uniform: Tensor) -> Tensor:
+    """Two uniform numbers made a size in [0.5, 1.5] and its sign."""
+    return (0.5 + uniform[0]) * torch.where(uniform[1] < 0.5, -1.0, 1.0)
 
 
 def random_values(model: Model, seed: int, n: int = 1) -> dict[str, Tensor]:
@@ -438,6 +452,9 @@ def load(example: Example, folder: Path, items: str = "", extra: str = "") -> Ch
     """The example as the parser and the checker read it, with one chain of those items.
 
     Raises:
-        AssertionError: they find a mistake in it.
+        GmcError: they find a mistake in it.
     """
-    raise NotImplementedError
+    import gmc.runtime.words  # noqa: F401 - fills the vocabulary; nothing else of the compiler is used here
+    from gmc.dsl.check import load as read
+
+    return read(write(example, folder, items, extra)).checked

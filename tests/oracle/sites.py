@@ -19,11 +19,11 @@ class Site(NamedTuple):
     """One site: its variable and its number in the variable's shape, row-major."""
 
     variable: str
-    index: int
+    number: int
 
 
-Clamping = Mapping[Site, float]
-"""The values of the sites that are given; a plain `(variable, index)` will do for a key."""
+Clamping = Mapping[Site, float] | Mapping[tuple[str, int], float]
+"""The values of the sites that are given; a plain `(variable, number)` will do for a key."""
 
 
 def sites(model: Model) -> tuple[Site, ...]:
@@ -78,7 +78,7 @@ def enumerate_states(model: Model, clamped: Clamping | None = None) -> Tensor:
 
 
 def columns(model: Model, block: Iterable[str | Site | tuple[str, int]]) -> tuple[int, ...]:
-    """The columns of a block, ascending: whole variables by name, single sites as `(variable, index)`.
+    """The columns of a block, ascending: whole variables by name, single sites as `(variable, number)`.
 
     Raises:
         ValueError: something in the block does not exist.
@@ -114,7 +114,7 @@ def clamping(model: Model, chain: Chain, values: Mapping[str, Tensor]) -> dict[S
     for clamp in chain.clamps:
         for site in part_sites(model, clamp):
             given = clamp.constant
-            found[site] = float(values[site.variable].reshape(-1)[site.index]) if given is None else given
+            found[site] = float(values[site.variable].reshape(-1)[site.number]) if given is None else float(given)
     return found
 
 

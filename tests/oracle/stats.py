@@ -105,7 +105,7 @@ def _impossible(held: Law, table: Tensor) -> str | None:
 def _cells(held: Law, table: Tensor, p: Tensor) -> Iterator[tuple[str, Array, Array]]:
     """The name, the probabilities and the counts of each group of cells."""
     chances, found = zip(*(_discretised(held, table, c) for c in held.free), strict=True) if held.free else ((), ())
-    names = [f"{held.sites[c].variable}[{held.sites[c].index}]" for c in held.free]
+    names = [f"{held.sites[c].variable}[{held.sites[c].number}]" for c in held.free]
     for i, name in enumerate(names):
         yield name, (p @ chances[i]).numpy(), found[i].sum(0).numpy()
         for j in range(i):

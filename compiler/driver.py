@@ -1,0 +1,59 @@
+"""From a checked model to everything that is executed, a stage a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import fx
+
+from gmc.compiler.energy import energy, gradient
+from gmc.compiler.graph import FactorGraph, build_graph
+from gmc.compiler.marginal import Marginal, build_marginal
+from gmc.compiler.objective import Objective
+from gmc.compiler.passes import DEFAULT, Pass
+from gmc.compiler.program import ALL, Program, Want, build_program
+from gmc.compiler.region import Region
+from gmc.compiler.schedule import Schedule, build_schedule
+from gmc.compiler.training import TrainingGraph, build_training
+from gmc.dsl.model import Chain, Checked
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compiled:
+    """A compiled file: the factor graph, and each chain's schedule. Programs are emitted when they are first asked for."""
+
+    checked: Checked
+    graph: FactorGraph
+    schedules: dict[str, Schedule]
+    energy: fx.GraphModule
+    gradient: fx.GraphModule
+    passes: tuple[Pass, ...]
+    _programs: dict[tuple[str, tuple[Want, ...]], Program] = field(default_factory=dict)
+
+    def program(self, chain: str, want: Sequence[Want] = ALL) -> Program:
+        """A chain's graphs, with the outputs that are wanted."""
+        key = (chain, tuple(w for w in ALL if w in want))
+        if key not in self._programs:
+            self._programs[key] = build_program(self.graph, self.schedules[chain], key[1], self.passes)
+        return self._programs[key]
+
+    def schedule(self, chain: Chain) -> Schedule:
+        """The schedule of a chain that is not in the file."""
+        return build_schedule(self.graph, chain)
+
+    def marginal(self, clamped: dict[str, Region]) -> Marginal:
+        """How the model is summed over all that is not clamped."""
+        return build_marginal(self.graph, clamped)
+
+    def training(self, objective: str) -> tuple[TrainingGraph, ...]:
+        """The training graphs of an objective's terms."""
+        terms = self.checked.objective(objective).terms
+        return tuple(build_training(self.graph, t.objective) for t in terms if isinstance(t.objective, Objective))
+
+
+def compile_checked(checked: Checked, passes: Sequence[Pass] = DEFAULT) -> Compiled:
+    """All stages but the text's."""
+    graph = build_graph(checked.model)
+    schedules = {chain.name: build_schedule(graph, chain) for chain in checked.chains}
+    return Compiled(checked, graph, schedules, energy(graph), gradient(graph), tuple(passes))

@@ -1,0 +1,232 @@
+"""Runs the chains of a compiled model on rows: resolves what each clamps and starts from, chains that need chains, and persistent states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gmc.compiler.draws import row_keys, uniform
+from gmc.compiler.driver import Compiled
+from gmc.compiler.emission import Want
+from gmc.compiler.graph import family
+from gmc.compiler.program import ALL, Program
+from gmc.compiler.region import Index, sites_of
+from gmc.compiler.region import columns as columns_of
+from gmc.dsl.model import Chain, Clamp, Variable
+from gmc.runtime import chains
+from gmc.runtime.chains import Given, Outcome, States, persistence
+from gmc.runtime.starts.persistent import Persistent
+
+
+@dataclass(slots=True)
+class Kept:
+    """The persistent states of a chain: free regions by variable, `[states, size]`, and how far their draws have counted.
+
+    What takes finitely many values is held as int8.
+    """
+
+    states: dict[str, Tensor] = field(default_factory=dict)
+    born: Tensor | None = None
+    turn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a run of chains is about: whole statistics of variables, `[rows, size]`, and, in training, the rows' numbers in the data."""
+
+    values: Mapping[str, Tensor]
+    count: int
+    numbers: Tensor | None = None
+    of: int = 0
+
+
+class Engine:
+    """Runs chains with given parameters; holds the persistent states and the counters of all draws.
+
+    `stream` names the random numbers: the same seed and stream give the same chains.
+    """
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        params: Mapping[str, Tensor],
+        seed: int,
+        stream: str,
+        wants: Mapping[str, Sequence[Want]] | None = None,
+    ) -> None:
+        self.compiled, self.params, self.seed, self.stream = compiled, params, seed, stream
+        self.wants = wants or {}
+        self.kept: dict[str, Kept] = {}
+        first = next(iter(params.values()), torch.zeros(()))
+        self.dtype, self.device = first.dtype, first.device
+        self._keys: dict[str, Tensor] = {}
+
+    def run(self, name: str, rows: Rows, sweeps: int | None = None, ended: dict[str, Outcome] | None = None) -> Outcome:
+        """Runs a chain, and first those it needs, on the same rows; `ended` collects how each ended.
+
+        `sweeps` replaces the chain's own number. A chain that keeps states has as many as it keeps, else it has a state a row.
+        """
+        ended = {} if ended is None else ended
+        chain = self.compiled.checked.chain(name)
+        for other in chain.needs:
+            if other not in ended:
+                self.run(other, rows, ended=ended)
+        program = self.compiled.program(name, self.wants.get(name, ALL))
+        length = round(chain.sweeps.end) if sweeps is None else sweeps
+        kept = persistence(program)
+        if isinstance(kept, Persistent):
+            outcome = self._run_kept(program, kept, rows, length, ended)
+        else:
+            at = self._at(program, rows.count)
+            given = Given(*self._sources(program, rows, ended, rows.count), keys=at[0], turn=at[1])
+            outcome = chains.run(program, self.params, given, length, self.dtype)
+            self.kept[name].turn += length + 1
+        ended[name] = outcome
+        return outcome
+
+    def _run_kept(
+        self, program: Program, start: Persistent, rows: Rows, length: int, ended: Mapping[str, Outcome]
+    ) -> Outcome:
+        """Continues the states that a chain keeps."""
+        name = program.chain.name
+        count, slots = start.n, None
+        if self.by_row(program.chain):
+            count = rows.count * start.n
+            numbers = torch.arange(rows.count, device=self.device) if rows.numbers is None else rows.numbers
+            slots = (numbers[:, None] * start.n + torch.arange(start.n, device=self.device)).flatten()
+        keys, turn = self._at(program, count)
+        clamped, starts = self._sources(program, rows, ended, count)
+        kept = self.kept[name]
+        total = max(rows.of, rows.count) * start.n if slots is not None else count
+        if kept.born is None:
+            kept.born = torch.zeros(total, dtype=torch.bool, device=self.device)
+        stored = self._read(program, kept, slots, total)
+        anew = ~(kept.born if slots is None else kept.born[slots])
+        if start.restart:
+            anew = anew | (uniform(keys, RESTART, turn, 1)[:, 0] < start.restart)
+        given = Given(clamped, {**starts, **stored}, keys, turn, anew)
+        outcome = chains.run(program, self.params, given, length, self.dtype)
+        self._write(program, kept, slots, outcome.state)
+        kept.turn += length + 1
+        return outcome
+
+    def held(self, name: str, rows: Rows) -> dict[str, Tensor]:
+        """Whole statistics `[rows, size]` of what a chain clamps, zero at the sites that it leaves free."""
+        chain = self.compiled.checked.chain(name)
+        ended: dict[str, Outcome] = {}
+        for other in (c.chain for c in chain.clamps if c.chain is not None):
+            if other not in ended:
+                self.run(other, rows, ended=ended)
+        out: dict[str, Tensor] = {}
+        for variable in (r.variable for r in self.compiled.schedules[name].clamped.values()):
+            parts = [c for c in chain.clamps if c.variable == variable.name]
+            sources = [self._clamp_source(c, variable, rows, ended, rows.count) for c in parts]
+            out[variable.name] = _whole(sources, parts, variable)
+        return out
+
+    def by_row(self, chain: Chain) -> bool:
+        """Whether a chain's states belong to rows of data: it clamps data, starts from data, or needs a chain of which that is true."""
+        clamps = any(c.constant is None and c.chain is None for c in chain.clamps)
+        starts = any(not isinstance(s.source, str) and s.source.word == "data" for s in chain.starts)
+        return clamps or starts or any(self.by_row(self.compiled.checked.chain(n)) for n in chain.needs)
+
+    def _at(self, program: Program, count: int) -> tuple[Tensor, int]:
+        """The keys of a chain's first `count` states and the number of its next pass 0."""
+        name = program.chain.name
+        kept = self.kept.setdefault(name, Kept())
+        if name not in self._keys or self._keys[name].shape[0] < count:
+            rows = torch.arange(count, device=self.device)
+            self._keys[name] = row_keys(self.seed, f"{self.stream}/{name}", rows)
+        return self._keys[name][:count], kept.turn
+
+    def _sources(
+        self, program: Program, rows: Rows, ended: Mapping[str, Outcome], count: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The statistics of clamped regions, and those of free regions that data or another chain supplies."""
+        schedule = program.schedule
+        clamped = {}
+        for name, region in schedule.clamped.items():
+            parts = [c for c in program.chain.clamps if c.variable == name]
+            sources = [self._clamp_source(c, region.variable, rows, ended, count) for c in parts]
+            clamped[name] = _part(sources, parts, region.variable, region.columns)
+        starts = {}
+        for name in schedule.supplied:
+            start = program.chain.start(name)
+            assert start is not None
+            if isinstance(start.source, str):
+                whole = ended[start.source].value[name]
+            elif start.source.word == "data":
+                whole = rows.values[name]
+            else:
+                continue
+            region = schedule.free[name]
+            part = whole if region.whole else whole[:, torch.from_numpy(region.columns).to(whole.device)]
+            starts[name] = _spread(part, count)
+        return clamped, starts
+
+    def _clamp_source(
+        self, clamp: Clamp, variable: Variable, rows: Rows, ended: Mapping[str, Outcome], count: int
+    ) -> Tensor:
+        if clamp.constant is not None:
+            value = torch.full((1, *variable.shape), clamp.constant, dtype=self.dtype, device=self.device)
+            return family(variable).encode(value).to(self.dtype).expand(count, -1)
+        whole = ended[clamp.chain].value[variable.name] if clamp.chain is not None else rows.values[variable.name]
+        return _spread(whole, count)
+
+    def _read(self, program: Program, kept: Kept, slots: Tensor | None, total: int) -> dict[str, Tensor]:
+        """The stored states, as the chain's dtype."""
+        for name in program.persistent:
+            region = program.schedule.free[name]
+            if name not in kept.states:
+                small = region.variable.family.states is not None and program.chain.update == "sample"
+                dtype = torch.int8 if small else self.dtype
+                kept.states[name] = torch.zeros(total, region.size, dtype=dtype, device=self.device)
+        return {
+            name: (kept.states[name] if slots is None else kept.states[name][slots]).to(self.dtype)
+            for name in program.persistent
+        }
+
+    def _write(self, program: Program, kept: Kept, slots: Tensor | None, state: States) -> None:
+        assert kept.born is not None
+        for name in program.persistent:
+            if slots is None:
+                kept.states[name].copy_(state[name])
+            else:
+                kept.states[name][slots] = state[name].to(kept.states[name].dtype)
+        if slots is None:
+            kept.born.fill_(True)
+        else:
+            kept.born[slots] = True
+
+
+RESTART = 1 << 24
+"""The site number of restarts, above those of all draws."""
+
+
+def _spread(value: Tensor, count: int) -> Tensor:
+    """One row for all chains, a row each, or each row for as many chains as it has states."""
+    if value.shape[0] == count:
+        return value
+    if value.shape[0] == 1:
+        return value.expand(count, -1)
+    return value.repeat_interleave(count // value.shape[0], dim=0)
+
+
+def _part(sources: Sequence[Tensor], clamps: Sequence[Clamp], variable: Variable, columns: Index) -> Tensor:
+    """The clamped columns of a variable, from the clamps that cover them."""
+    whole = _whole(sources, clamps, variable)
+    return whole if columns.size == variable.size else whole[:, torch.from_numpy(columns).to(whole.device)]
+
+
+def _whole(sources: Sequence[Tensor], clamps: Sequence[Clamp], variable: Variable) -> Tensor:
+    """A variable's statistic with each clamp's sites from its source, zero elsewhere."""
+    if len(sources) == 1 and clamps[0].part is None:
+        return sources[0]
+    whole = torch.zeros_like(sources[0])
+    for source, clamp in zip(sources, clamps, strict=True):
+        at = torch.from_numpy(columns_of(sites_of(variable, clamp.part), variable.family.width)).to(whole.device)
+        whole[:, at] = source[:, at]
+    return whole

@@ -1,0 +1,152 @@
+"""Exact partition functions and likelihoods by enumeration, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gmc.compiler.emitter import inputs
+from gmc.compiler.graph import family
+from gmc.compiler.marginal import Marginal
+from gmc.compiler.region import Region
+
+LIMIT = 25.0
+"""Bits of states that are enumerated at most."""
+CHUNK = 1 << 22
+"""Numbers in the statistics of the states that are evaluated at once, at most."""
+
+
+class TooLarge(Exception):
+    """The sum cannot be taken; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """log Z a row, float64 `[rows]`, and, if asked for, the gradient of its mean by parameter."""
+
+    log_z: Tensor
+    gradient: dict[str, Tensor]
+
+
+def check(marginal: Marginal, limit: float = LIMIT) -> None:
+    """Refuses what cannot be summed.
+
+    Raises:
+        TooLarge: it has too many states, or no closed form.
+    """
+    if marginal.refusal is not None:
+        raise TooLarge(marginal.refusal)
+    if marginal.bits > limit:
+        raise TooLarge(f"{marginal}: more than {limit:g} bits")
+
+
+def log_partition(
+    marginal: Marginal,
+    params: Mapping[str, Tensor],
+    clamped: Mapping[str, Tensor],
+    rows: int = 1,
+    gradient: bool = False,
+    limit: float = LIMIT,
+) -> Sum:
+    """log of the sum of exp(-E) over all that is not clamped, for each row of clamped whole statistics `[rows, size]`.
+
+    Raises:
+        TooLarge: see `check`.
+    """
+    check(marginal, limit)
+    weights = {name: p.detach().to(torch.float64) for name, p in params.items()}
+    listing = _Listing(marginal, next(iter(weights.values())).device if weights else torch.device("cpu"))
+    log_z = torch.full((rows,), -torch.inf, dtype=torch.float64, device=listing.device)
+    held = {name: value.to(torch.float64) for name, value in clamped.items()}
+    step = max(1, min(rows, CHUNK // max(listing.width * min(listing.count, 1024), 1)))
+    for first in range(0, rows, step):
+        part = slice(first, min(first + step, rows))
+        some = {name: value[part] if value.shape[0] == rows else value for name, value in held.items()}
+        for states in listing.chunks(part.stop - part.start):
+            minus = -_evaluate(marginal, weights, some, states, part.stop - part.start)
+            log_z[part] = torch.logaddexp(log_z[part], minus.logsumexp(1))
+    return Sum(log_z, _gradient(marginal, weights, held, listing, log_z, step) if gradient else {})
+
+
+def _gradient(
+    marginal: Marginal,
+    weights: Mapping[str, Tensor],
+    held: Mapping[str, Tensor],
+    listing: _Listing,
+    log_z: Tensor,
+    step: int,
+) -> dict[str, Tensor]:
+    """The gradient of the mean log Z: each state's free energy is differentiated with the weight that it has."""
+    leaves = {name: w.clone().requires_grad_() for name, w in weights.items()}
+    rows = log_z.shape[0]
+    total = {name: torch.zeros_like(w) for name, w in weights.items()}
+    for first in range(0, rows, step):
+        part = slice(first, min(first + step, rows))
+        some = {name: value[part] if value.shape[0] == rows else value for name, value in held.items()}
+        for states in listing.chunks(part.stop - part.start):
+            minus = -_evaluate(marginal, leaves, some, states, part.stop - part.start)
+            p = (minus.detach() - log_z[part][:, None]).exp() / rows
+            found = torch.autograd.grad((p * minus).sum(), list(leaves.values()), allow_unused=True)
+            for name, value in zip(leaves, found, strict=True):
+                total[name] += 0.0 if value is None else value
+    return total
+
+
+def _evaluate(
+    marginal: Marginal,
+    weights: Mapping[str, Tensor],
+    held: Mapping[str, Tensor],
+    states: Mapping[str, Tensor],
+    rows: int,
+) -> Tensor:
+    """The free energy `[rows, states]` of every row with every state."""
+    count = next(iter(states.values())).shape[0] if states else 1
+    values: dict[str, Tensor] = {}
+    regions = {*marginal.clamped, *(r.name for r in marginal.summed), *(r.name for r in marginal.enumerated)}
+    variables = {r.name: r.variable for r in (*marginal.clamped.values(), *marginal.summed, *marginal.enumerated)}
+    for name in regions:
+        size = variables[name].size
+        device = next(iter(weights.values())).device if weights else torch.device("cpu")
+        value = torch.zeros(rows, count, size, dtype=torch.float64, device=device)
+        if name in marginal.clamped:
+            columns = torch.from_numpy(marginal.clamped[name].columns).to(device)
+            value[:, :, columns] = held[name][:, None, columns]
+        for region in marginal.enumerated:
+            if region.name == name:
+                value[:, :, torch.from_numpy(region.columns).to(device)] = states[name][None]
+        values[f"value.{name}"] = value.reshape(rows * count, size)
+    values |= weights
+    values["blank"] = torch.zeros(rows * count, 1, dtype=torch.float64)
+    flat: Tensor = marginal.module(*(values[name] for name in inputs(marginal.module)))
+    return flat.reshape(rows, count)
+
+
+class _Listing:
+    """All states of some regions, in chunks, as statistics."""
+
+    def __init__(self, marginal: Marginal, device: torch.device) -> None:
+        self.device = device
+        self.sites: list[tuple[Region, int, Tensor]] = []
+        for region in marginal.enumerated:
+            table = family(region.variable).values().to(device)
+            self.sites += [(region, n, table) for n in range(region.sites.size)]
+        self.count = 1
+        for _, _, table in self.sites:
+            self.count *= table.shape[0]
+        regions = (*marginal.clamped.values(), *marginal.summed, *marginal.enumerated)
+        self.width = sum({r.name: r.variable.size for r in regions}.values())
+
+    def chunks(self, rows: int) -> Iterator[dict[str, Tensor]]:
+        """Dictionaries of statistics `[states, region.size]` by variable."""
+        size = max(1, min(self.count, CHUNK // max(rows * self.width, 1)))
+        for first in range(0, self.count, size):
+            numbers = torch.arange(first, min(first + size, self.count), device=self.device)
+            parts: dict[str, list[Tensor]] = {}
+            for region, _, table in reversed(self.sites):
+                digit = numbers % table.shape[0]
+                numbers = numbers // table.shape[0]
+                parts.setdefault(region.name, []).insert(0, table[digit])
+            yield {name: torch.cat(columns, 1) for name, columns in parts.items()}

@@ -1,0 +1,171 @@
+"""Diagnostics of running models: training (GM71x), run folders (GM72x), what the command line asks of a run (GM73x), evaluation (GM74x)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gmc.dsl.diagnostic import Related, nearest
+from gmc.dsl.errors.catalogue import Finding, diagnostic
+from gmc.dsl.source import Span
+
+
+@diagnostic("GM710", "training diverged")
+def diverged(span: Span, stage: str, epoch: int, broken: Sequence[str]) -> Finding:
+    """A loss or a parameter is infinite or not a number."""
+    what = f"{', '.join(broken)} no longer hold finite numbers" if broken else "the loss is no longer finite"
+    return Finding(
+        f"stage `{stage}` diverged by the end of epoch {epoch}: {what}",
+        "the last good checkpoint is intact; lower the learning rate, or raise the precision of unbounded variables",
+    )
+
+
+@diagnostic("GM711", "too large for an exact sum")
+def too_large(span: Span, reason: str) -> Finding:
+    """An exact expectation or evaluation that cannot be enumerated."""
+    return Finding(f"this cannot be summed exactly: {reason}", "use a sampled chain here, or a smaller model")
+
+
+@diagnostic("GM712", "nothing to train")
+def nothing_to_train(span: Span) -> Finding:
+    """`--train` on a file without a `train` statement."""
+    return Finding(
+        "this file has no `train` statement",
+        "add one: `train { minimize OBJECTIVE using sgd(lr = 0.05)  batch 100  epochs 20 }`",
+    )
+
+
+@diagnostic("GM713", "no training data")
+def no_training_rows(span: Span) -> Finding:
+    """Training with a `data` statement that has no line for the training rows."""
+    return Finding(
+        "there are no training rows", "give the variables a line without `valid` or `test` in the `data` statement"
+    )
+
+
+@diagnostic("GM720", "folder of another run")
+def other_run(span: Span | None, path: str, difference: str) -> Finding:
+    """A run folder that holds another model's run."""
+    return Finding(
+        f"`{path}` holds a run of another model: {difference}", "choose another folder with `--out`, or remove that one"
+    )
+
+
+@diagnostic("GM721", "no run to resume")
+def nothing_to_resume(span: Span | None, path: str) -> Finding:
+    """`--resume` where no run was left."""
+    return Finding(f"`{path}` holds no run to resume", "leave out `--resume`, or name the run's folder with `--out`")
+
+
+@diagnostic("GM722", "not a run folder")
+def not_a_run(span: Span | None, path: str, missing: str) -> Finding:
+    """A folder without the files of a run."""
+    return Finding(
+        f"`{path}` is not the folder of a run: it has no {missing}", "`gmc compile FILE --out FOLDER` makes one"
+    )
+
+
+@diagnostic("GM723", "weights do not fit")
+def weights_differ(
+    span: Span | None, path: str, missing: Sequence[str], unknown: Sequence[str], shapes: Sequence[str]
+) -> Finding:
+    """A weights file whose arrays are not the model's."""
+    parts = []
+    if missing:
+        parts.append(f"it lacks {', '.join(missing)}")
+    if unknown:
+        parts.append(f"it has {', '.join(unknown)}, which the model does not")
+    parts += shapes
+    return Finding(
+        f"the weights in `{path}` do not fit this model: {'; '.join(parts)}", "compile the model they were trained with"
+    )
+
+
+@diagnostic("GM724", "run settings differ")
+def settings_differ(span: Span | None, path: str, what: str, then: str, now: str) -> Finding:
+    """A resume with other settings than the run began with."""
+    return Finding(
+        f"the run in `{path}` began with {what} {then}, not {now}: going on would not give the same bytes",
+        f"resume with {what} {then}, or start anew without `--resume` in another folder",
+    )
+
+
+@diagnostic("GM725", "folder in the way")
+def folder_in_the_way(span: Span | None, path: str) -> Finding:
+    """A file where the run folder should be, or a folder with other things in it."""
+    return Finding(f"`{path}` exists and is not the folder of a run", "choose another folder with `--out`")
+
+
+@diagnostic("GM730", "unknown name on the command line")
+def unknown_choice(span: Span | None, kind: str, name: str, names: Sequence[str]) -> Finding:
+    """A chain, variable, split or pass that does not exist."""
+    guess = nearest(name, names)
+    known = ", ".join(names) or "none"
+    return Finding(f"there is no {kind} `{name}`", f"did you mean `{guess}`?" if guess else f"known: {known}")
+
+
+@diagnostic("GM731", "bad clamp source")
+def bad_source(span: Span | None, variable: str, source: str, reason: str) -> Finding:
+    """A `--clamp` whose source cannot be read."""
+    return Finding(
+        f"`--clamp {variable}={source}`: {reason}",
+        "a source is a number, `file.npz:key`, `data[3]` or `test[0:64]`",
+    )
+
+
+@diagnostic("GM732", "clamp of what is free")
+def clamp_of_free(span: Span, variable: str, chain: str) -> Finding:
+    """`--clamp` of a variable that the chain does not clamp from outside."""
+    return Finding(
+        f"chain `{chain}` does not clamp `{variable}` from data or the command line",
+        f"write `clamp {variable}` in a chain, or leave `--clamp {variable}` out",
+    )
+
+
+@diagnostic("GM733", "nothing to clamp it to")
+def nothing_to_clamp(span: Span, variable: str, chain: str) -> Finding:
+    """A clamped variable without a constant, a `--clamp` or data."""
+    return Finding(
+        f"chain `{chain}` clamps `{variable}`, and nothing says to what", f"give `--clamp {variable}=SOURCE`"
+    )
+
+
+@diagnostic("GM734", "numbers of rows differ")
+def rows_disagree(span: Span | None, counts: Sequence[str]) -> Finding:
+    """Clamp sources, or `--chains`, that ask for different numbers of chains."""
+    return Finding(
+        f"these do not fit together: {', '.join(counts)}",
+        "give each source one row for all chains, or a row for each chain",
+    )
+
+
+@diagnostic("GM735", "device not available")
+def no_device(span: Span | None, device: str, reason: str) -> Finding:
+    """A device that torch does not have here."""
+    return Finding(f"device `{device}` is not available: {reason}", "use `--device cpu`")
+
+
+@diagnostic("GM736", "output cannot be made")
+def bad_output(span: Span | None, path: str, reason: str) -> Finding:
+    """An output file of a kind that cannot hold what is asked for."""
+    return Finding(f"`{path}` cannot be written: {reason}")
+
+
+@diagnostic("GM740", "method does not apply")
+def no_method(span: Span, method: str, reason: str) -> Finding:
+    """An evaluation that is not defined for this model."""
+    return Finding(f"`{method}` does not apply: {reason}")
+
+
+@diagnostic("GM741", "no rows to evaluate")
+def no_rows(span: Span, split: str, known: Sequence[str]) -> Finding:
+    """A split that the data statement does not have."""
+    return Finding(
+        f"the data have no {split} rows for every observed variable",
+        f"there are rows for: {', '.join(known)}" if known else "add a `data` statement",
+    )
+
+
+@diagnostic("GM742", "failure in a graph")
+def graph_failed(span: Span, reason: str, model: Span) -> Finding:
+    """A node of a compiled graph failed; the span is what it was emitted for."""
+    return Finding(f"running what this says failed: {reason}", None, (Related(model, "in this model"),))

@@ -127,9 +127,15 @@ def _located(span: Span, width: int) -> list[str]:
 
 def _place(span: Span | None) -> dict[str, object]:
     if span is None:
-        keys: tuple[str, ...] = ("file", "line", "column", "end_line", "end_column", "start", "end")
-        nowhere: dict[str, object] = dict.fromkeys(keys)
-        return nowhere
+        return {
+            "file": None,
+            "line": None,
+            "column": None,
+            "end_line": None,
+            "end_column": None,
+            "start": None,
+            "end": None,
+        }
     return {
         "file": span.source.path,
         "line": span.line,

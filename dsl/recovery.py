@@ -47,6 +47,7 @@ class Recovering:
         self.automaton = Automaton()
         self.skipping = False
         self.skipped_braces = 0
+        self.end_before = 0
 
     def run(self) -> Tree[Token] | None:
         """The parse tree of what could be read; None where that is nothing."""
@@ -57,6 +58,7 @@ class Recovering:
                 self.automaton.feed(token)
             else:
                 self._meet(index, token)
+            self.end_before = self._span(token).end
         return self.automaton.tree
 
     # ── Mending ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -134,7 +136,7 @@ class Recovering:
     def _close_before(self, token: Token) -> bool:
         """Closes the brackets whose closing ones are missing before a token that cannot stand inside them."""
         closings = self._missing_closings(token, len(self.automaton.values))
-        at = self._end_before(token)
+        at = self._gap()
         for opening, closing in closings:
             self.automaton.feed(made_token(closing, "", at.start, at.end))
             self._report(errors.missing_closing(at, spelling(closing), self._span(opening)))
@@ -160,7 +162,7 @@ class Recovering:
         if token.type != "LBRACE":
             return False
         self._report(self._diagnose_unexpected(token))
-        at = self._end_before(token)
+        at = self._gap()
         self.automaton.feed(made_token("NAME", "", at.start, at.end))
         self.automaton.feed(token)
         return True
@@ -200,7 +202,7 @@ class Recovering:
         if not closings or any(kind != "RBRACE" for _, kind in closings):
             return False
         self.automaton.step_back(depth)
-        at = self._end_before(token)
+        at = self._gap()
         for opening, closing in closings:
             self.automaton.feed(made_token(closing, "", at.start, at.end))
             if not self.cut:
@@ -254,12 +256,9 @@ class Recovering:
         span = self._span(token)
         return span.start, span.end
 
-    def _end_before(self, token: Token) -> Span:
-        """The empty span after the text before a token."""
-        start = self._span(token).start
-        before = [other.end_pos or 0 for other in self.tokens if (other.end_pos or 0) <= start and other is not token]
-        at = before[-1] if before else start
-        return self.source.span(at, at)
+    def _gap(self) -> Span:
+        """The empty span after the token before the present one, where what is missing would stand."""
+        return self.source.span(self.end_before, self.end_before)
 
 
 def _here(statement: str | None, opening: Token | None) -> str:

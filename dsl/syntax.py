@@ -271,7 +271,7 @@ class Impotent:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """`start noise`, `start v, h from predict`; no names means every free variable."""
+    """`start noise`, `start v, h from predict`; no names means every free variable. `data` is a `Name` here."""
 
     names: tuple[Name, ...]
     source: Named

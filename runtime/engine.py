@@ -46,7 +46,8 @@ class Rows:
 class Engine:
     """Runs chains with given parameters; holds the persistent states and the counters of all draws.
 
-    `stream` names the random numbers: the same seed and stream give the same chains.
+    `stream` names the random numbers: the same seed and stream give the same chains. With `replicas` every chain has a state a row, also one that
+    keeps states: it goes on from those that it is given.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class Engine:
         seed: int,
         stream: str,
         wants: Mapping[str, Sequence[Want]] | None = None,
+        replicas: bool = False,
     ) -> None:
         self.compiled, self.params, self.seed, self.stream = compiled, params, seed, stream
-        self.wants = wants or {}
+        self.wants, self.replicas = wants or {}, replicas
         self.kept: dict[str, Kept] = {}
         first = next(iter(params.values()), torch.zeros(()))
         self.dtype, self.device = first.dtype, first.device
@@ -93,7 +95,9 @@ class Engine:
         """Continues the states that a chain keeps."""
         name = program.chain.name
         count, slots = start.n, None
-        if self.by_row(program.chain):
+        if self.replicas:
+            count = rows.count
+        elif self.by_row(program.chain):
             count = rows.count * start.n
             numbers = torch.arange(rows.count, device=self.device) if rows.numbers is None else rows.numbers
             slots = (numbers[:, None] * start.n + torch.arange(start.n, device=self.device)).flatten()

@@ -65,9 +65,11 @@ class Values:
     def take(self, rows: torch.Tensor, epoch: int, check: bool = False) -> torch.Tensor:
         """The values [n, *shape] of the numbered `rows` in an epoch; `check` as in `Pipe.run`."""
         rows = rows.to(self.stored.device)
-        x = self.stored[rows]
-        steps = range(self.done, len(self.pipe.steps))
-        others = {name: column[rows] for name, column in self.others.items()} if steps else {}
+        x = self.stored.index_select(0, rows)  # several times as fast as indexing
+        steps = range(self.done, len(self.pipe.binding.steps))
+        if not steps:
+            return x
+        others = {name: column.index_select(0, rows) for name, column in self.others.items()}
         return self.pipe.run(x, rows, others, steps, epoch, check)
 
     def expected(self, rows: torch.Tensor, family: Family) -> torch.Tensor:

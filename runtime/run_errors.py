@@ -150,6 +150,14 @@ def bad_output(span: Span | None, path: str, reason: str) -> Finding:
     return Finding(f"`{path}` cannot be written: {reason}")
 
 
+@diagnostic("GM737", "TensorBoard is not installed")
+def no_tensorboard(span: Span | None) -> Finding:
+    """`--tensorboard` without the package."""
+    return Finding(
+        "TensorBoard is not installed here", "`pip install gmc-lang[tensorboard]`, or leave out `--tensorboard`"
+    )
+
+
 @diagnostic("GM740", "method does not apply")
 def no_method(span: Span, method: str, reason: str) -> Finding:
     """An evaluation that is not defined for this model."""

@@ -11,3 +11,4 @@ import gmc.runtime.run_errors
 import gmc.runtime.sources
 import gmc.runtime.starts
 import gmc.runtime.transforms  # noqa: F401
+from gmc.dsl.vocabulary import VOCABULARY as VOCABULARY

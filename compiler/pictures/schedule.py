@@ -1,6 +1,7 @@
 """The schedule of a chain, unrolled in time, as DOT text.
 
-Time runs left to right. A column holds what is drawn at once; an arrow is a message, from the value that is read to what is drawn from it.
+Time runs left to right. A column holds what is drawn at once; an arrow is a message, from the value that is read to what is drawn from it. The
+places are computed here (`layout=nop2`), so that the picture is the same whatever the version of graphviz.
 """
 
 from __future__ import annotations
@@ -9,157 +10,193 @@ import graphviz
 
 from gmc.compiler.graph import FactorGraph
 from gmc.compiler.pictures import style
+from gmc.compiler.pictures.layout import BORDER, Box, Layout, across, arrivals, beside, lay_out, loop, wire
 from gmc.compiler.pictures.listing import schedule_json as schedule_json
 from gmc.compiler.pictures.listing import schedule_text as schedule_text
 from gmc.compiler.pictures.names import blocks_text, count_text, part_name, shape_text, sweeps_text, type_text
-from gmc.compiler.pictures.timeline import Group, Message, Node, Timeline, unroll
+from gmc.compiler.pictures.timeline import Message, Node, Timeline, unroll
 from gmc.compiler.schedule import Schedule
 
 LOCK = "\N{BLACK SQUARE}"
 """The mark of a clamped value."""
+BEND = 36.0
+"""How far before a node a message leaves the lane of its source."""
+JOINT = 9.0
+"""The side of the square that stands for a product."""
 
 
 def schedule_dot(graph: FactorGraph, schedule: Schedule, sweeps_shown: int = 2) -> str:
     """The chain as DOT text: clamped values and starts, pass 0, the first `sweeps_shown` sweeps, the last one, and what is drawn after it."""
     timeline = unroll(graph, schedule, max(1, sweeps_shown))
-    picture = style.canvas(
-        graphviz.Digraph, f"{graph.model.name}.{schedule.chain.name}", _title(graph, schedule, timeline)
-    )
-    picture.attr("graph", rankdir="LR", ranksep="0.55", nodesep="0.3", newrank="true", splines="true")
-    for index, group in enumerate(timeline.groups):
-        _draw_group(picture, index, group)
-    _keep_order(picture, timeline)
-    for number, message in enumerate(timeline.messages):
-        _draw_message(picture, number, message, timeline)
+    layout = lay_out(graph, timeline, _size)
+    picture = style.digraph(f"{graph.model.name}.{schedule.chain.name}", _title(graph, schedule, timeline))
+    picture.attr("graph", layout="nop2", outputorder="nodesfirst")
+    for index in range(len(timeline.groups)):
+        _draw_group(picture, index, timeline, layout)
+    ends = arrivals(timeline.messages, layout)
+    for place, message in enumerate(timeline.messages):
+        if len(message.sources) > 1:
+            _draw_product(picture, place, message, layout, ends[place, -1])
+        else:
+            for node in message.sources[0]:
+                _draw_message(picture, message, node, layout, ends.get((place, node.number)))
     for before, node in timeline.carried:
-        picture.edge(_name(before), _name(node), style="dotted", arrowhead="none", color=style.SOFT)
+        path = wire(layout.nodes[before.number].right, layout.nodes[node.number].left, BEND, arrow=False)
+        picture.edge(_name(before), _name(node), pos=path, style="dotted", arrowhead="none", color=style.SOFT)
     return str(picture.source)
 
 
 def _title(graph: FactorGraph, schedule: Schedule, timeline: Timeline) -> str:
     chain = schedule.chain
     update = {"sample": "Gibbs sampling", "mean": "mean field"}[chain.update]
-    starts = [f"starts at {n.source}: {n.region.name}" for n in timeline.nodes if n.phase == "start"]
-    first = f"chain {chain.name}", f"of model {graph.model.name}"
-    facts = [f"update {chain.update} ({update})", sweeps_text(chain.sweeps), *(starts or ["starts with pass 0"])]
+    sources = dict.fromkeys(n.source for n in timeline.nodes if n.phase == "start")
+    starts = [f"{', '.join(_started(timeline, source))} from {source}" for source in sources]
+    facts = [f"update {chain.update} ({update})", sweeps_text(chain.sweeps)]
+    facts.append(f"starts: {'; '.join(starts)}" if starts else "starts with pass 0" if schedule.opening else "")
     if not schedule.blocks:
-        facts.append("all that is free has clamped neighbours only: nothing to sweep")
-    head = f'<font point-size="17">{style.bold(first[0])}</font> {style.soft(first[1], 14)}'
-    lines = [head, style.soft(" \N{MIDDLE DOT} ".join(facts), 12), style.soft(_legend(timeline), 11)]
-    return '<br align="left"/>'.join([*lines, style.soft(" ", 6)]) + '<br align="left"/>'
+        facts = [facts[0], "nothing to sweep: no free site has a free neighbour"]
+    head = f'<font point-size="18">{style.bold(f"chain {chain.name}")}</font>  {style.soft(f"of model {graph.model.name}", 14)}'
+    lines = [head, style.soft(_joined([f for f in facts if f]), 12), style.soft(_legend(timeline), 10)]
+    return "".join(f'{line}<br align="left"/>' for line in [*lines, style.soft(" ", 8)])
+
+
+def _started(timeline: Timeline, source: str) -> list[str]:
+    return [n.region.name for n in timeline.nodes if n.phase == "start" and n.source == source]
+
+
+def _joined(said: list[str]) -> str:
+    return "  \N{MIDDLE DOT}  ".join(said)
 
 
 def _legend(timeline: Timeline) -> str:
     """What the signs mean, those that occur."""
     phases = {node.phase for node in timeline.nodes}
-    said = ["a column is drawn at once", "an arrow is a message"]
+    said = ["column: drawn at once", "arrow: a message"]
     if "clamped" in phases:
-        said.append(f"{LOCK} grey, doubled border: clamped, never drawn")
+        said.append(f"{LOCK} grey: clamped, never drawn")
     if "start" in phases:
-        said.append("dashed border: supplied by a start")
+        said.append("dashed border: a start")
     if any(message.once for message in timeline.messages):
-        said.append("dashed arrow: computed once, outside the sweeps")
+        said.append("dashed arrow: computed once, not in each sweep")
     if any(node.folded for node in timeline.nodes):
-        said.append("stacked border: blocks drawn one after another")
+        said.append("three borders: blocks drawn one after another")
     if any(len(message.sources) > 1 for message in timeline.messages):
-        said.append("small square: a product of two values")
-    return " \N{MIDDLE DOT} ".join(said)
+        said.append("small square: product of what it joins")
+    return _joined(said)
 
 
-def _draw_group(picture: graphviz.Digraph, index: int, group: Group) -> None:
+def _draw_group(picture: graphviz.Digraph, index: int, timeline: Timeline, layout: Layout) -> None:
+    group, panel = timeline.groups[index], layout.panels[index]
+    framed = group.phase in ("pass", "sweep", "after")
     with picture.subgraph(name=f"cluster_{index}") as box:
-        framed = group.phase in ("pass", "sweep", "after")
-        box.attr(
-            label=f"<{style.bold(group.title)}>" if group.title else "",
-            style="rounded,filled" if framed else "invis", color=style.FAINT, fillcolor=style.PANEL, fontsize="13",
-            labeljust="c", margin="14",
-        )  # fmt: skip
+        look = {"style": "rounded,filled", "color": style.FAINT, "fillcolor": style.PANEL} if framed else {"style": "invis"}
+        title = {"label": f"<{style.bold(group.title)}>", "lp": f"{panel.x:g},{layout.group_title:g}"} if framed else {"label": ""}
+        box.attr("graph", bb=panel.corners(), fontsize="13", **title, **look)
         for place, column in enumerate(group.columns):
             with box.subgraph(name=f"column_{index}_{place}") as lane:
-                lane.attr(rank="same")
-                lane.node(
-                    f"head_{index}_{place}",
-                    label=column.title,
-                    shape="plaintext",
-                    style="",
-                    fontsize="10",
-                    fontcolor=style.SOFT,
-                    height="0.2",
-                    margin="0.02",
-                )
+                if column.title:
+                    at = f"{layout.columns[index][place]:g},{layout.column_title:g}"
+                    lane.node(f"head_{index}_{place}", label=column.title, pos=at, shape="plaintext", style="", fontsize="10", fontcolor=style.SOFT, width="0.5", height="0.15")  # fmt: skip
                 for node in column.nodes:
-                    lane.node(_name(node), **_look(node))
+                    where = layout.nodes[node.number]
+                    lane.node(_name(node), **_look(node), **_place(where, _borders(node)), fixedsize="true")
+
+
+def _place(box: Box, borders: int) -> dict[str, str]:
+    """A node's place and size, its outer border on the box."""
+    beyond = 2 * BORDER * (borders - 1)
+    width, height = (box.width - beyond) / 72, (box.height - beyond) / 72
+    return {"pos": f"{box.x:g},{box.y:g}", "width": f"{width:.3f}", "height": f"{height:.3f}"}
+
+
+def _borders(node: Node) -> int:
+    return 3 if node.folded else 2 if node.phase == "clamped" else 1
+
+
+def _lines(node: Node) -> list[tuple[str, int]]:
+    """What a node says below its name, with the sizes of the letters."""
+    lines = [(type_text(node.region.variable), 10), (count_text(node.region), 10)]
+    if node.folded:
+        lines.append((blocks_text(node.sizes), 10))
+    if node.source:
+        lines.append((_from(node), 10))
+    return lines
+
+
+def _size(node: Node) -> tuple[float, float]:
+    """The width and height of a node in points, by the widths of Helvetica's letters, roughly."""
+    if node.phase == "carried":
+        return 30.0, 20.0
+    name = len(part_name(node.region)) * 9.0 + (16.0 if node.phase == "clamped" else 0.0)
+    width = max(name, *(len(text) * points * 0.53 for text, points in _lines(node)))
+    rows, _ = style.icon_size(node.region)
+    beyond = 2 * BORDER * (_borders(node) - 1)
+    return max(width + 18.0, 64.0) + beyond, 30.0 + 14.0 * len(_lines(node)) + rows + beyond
 
 
 def _look(node: Node) -> dict[str, str]:
-    """A node's attributes."""
+    """A node's attributes but for its place."""
     region = node.region
-    look = {"shape": "box", "group": region.name, "tooltip": f"{part_name(region)} : {type_text(region.variable)}"}
+    look = {"shape": "box", "tooltip": f"{part_name(region)} : {type_text(region.variable)}"}
     if node.phase == "carried":
-        return look | {"label": "\N{MIDLINE HORIZONTAL ELLIPSIS}", "shape": "plaintext", "style": "", "fontsize": "20"}
+        return look | {"label": "\N{MIDLINE HORIZONTAL ELLIPSIS}", "shape": "plaintext", "style": "", "fontsize": "18"}
     name = f'<font point-size="14">{style.bold(part_name(region))}</font>'
-    lines = [name, style.icon(region), style.soft(type_text(region.variable)), style.soft(count_text(region))]
-    if node.folded:
-        lines.append(style.soft(blocks_text(node.sizes)))
-    match node.phase:
-        case "clamped":
-            lines[0] = f'<font point-size="10">{LOCK}</font> {name}'
-            lines.append(style.soft(_from(node)))
-            look |= {"style": "filled", "fillcolor": style.CLAMPED, "peripheries": "2"}
-        case "start":
-            lines.append(style.soft(_from(node)))
-            look |= {"style": "filled,rounded,dashed"}
-        case _:
-            look |= {"style": "filled,rounded"} | ({"peripheries": "3"} if node.folded else {})
+    if node.phase == "clamped":
+        name = f'<font point-size="10">{LOCK}</font> {name}'
+        look |= {"style": "filled", "fillcolor": style.CLAMPED}
+    else:
+        look |= {"style": "filled,rounded,dashed" if node.phase == "start" else "filled,rounded"}
+    if _borders(node) > 1:
+        look["peripheries"] = str(_borders(node))
+    lines = [name, style.icon(region), *(style.soft(text, points) for text, points in _lines(node))]
     return look | {"label": style.stacked(lines)}
 
 
 def _from(node: Node) -> str:
     if node.source.startswith("="):
         return f"constant {node.source}"
-    return f"from {node.source if node.source != 'data' else 'the data'}"
+    return "from the data" if node.source == "data" else f"from {node.source}"
 
 
-def _keep_order(picture: graphviz.Digraph, timeline: Timeline) -> None:
-    """Columns from left to right, and in each the variables from top to bottom, by edges that are not seen."""
-    heads = [f"head_{i}_{p}" for i, group in enumerate(timeline.groups) for p in range(len(group.columns))]
-    columns = [column for group in timeline.groups for column in group.columns]
-    for before, after in zip(heads, heads[1:], strict=False):
-        picture.edge(before, after, style="invis", weight="30")
-    for head, column in zip(heads, columns, strict=True):
-        down = [head, *(_name(node) for node in column.nodes)]
-        for above, below in zip(down, down[1:], strict=False):
-            picture.edge(above, below, style="invis")
-
-
-def _draw_message(picture: graphviz.Digraph, number: int, message: Message, timeline: Timeline) -> None:
-    term, target = message.term, _name(message.target)
+def _arrow(message: Message) -> dict[str, str]:
+    term = message.term
     shapes = [shape_text(shape) for shape in term.factor.parameters(term.ends).values()]
-    look = {"tooltip": f"{term.name}: {term.edge.factor.word} {', '.join(shapes)}".rstrip()}
-    if message.once:
-        look |= {"style": "dashed", "color": style.SOFT}
-    if term.name != "_".join(end.name for end in term.ends):
-        look["xlabel"] = term.name
-    if len(message.sources) > 1:
-        joint = f"product_{number}"
-        picture.node(
-            joint, label="", shape="square", width="0.13", fixedsize="true", fillcolor=style.INK, tooltip=term.name
-        )
-        for node in (n for end in message.sources for n in end):
-            picture.edge(_name(node), joint, arrowhead="none", **_without_label(look))
-        picture.edge(joint, target, **look)
-        return
-    for node in message.sources[0]:
-        same = {"constraint": "false"} if _same_column(timeline, node, message.target) else {}
-        picture.edge(_name(node), target, **look, **same)
+    look = {"tooltip": " ".join((f"{term.name}:", term.edge.factor.word, *shapes))}
+    return look | ({"style": "dashed", "color": style.SOFT} if message.once else {})
 
 
-def _without_label(look: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in look.items() if key != "xlabel"}
+def _draw_message(
+    picture: graphviz.Digraph, message: Message, source: Node, layout: Layout, end: tuple[float, float] | None
+) -> None:
+    start, target = layout.nodes[source.number], layout.nodes[message.target.number]
+    if source is message.target:
+        path = loop(start)
+    elif end is None or beside(layout, source, message.target):
+        path = across(start, target)
+    else:
+        path = wire(start.right, end, BEND, arrow=True)
+    picture.edge(_name(source), _name(message.target), pos=path, **_arrow(message), **_label(message, end))
 
 
-def _same_column(timeline: Timeline, a: Node, b: Node) -> bool:
-    return any(a in column.nodes and b in column.nodes for group in timeline.groups for column in group.columns)
+def _label(message: Message, end: tuple[float, float] | None) -> dict[str, str]:
+    """The name of an edge that has one of its own."""
+    if end is None or message.term.name == "_".join(v.name for v in message.term.ends):
+        return {}
+    return {"label": message.term.name, "lp": f"{end[0] - BEND / 2:.1f},{end[1] + 8:.1f}", "fontsize": "9"}
+
+
+def _draw_product(
+    picture: graphviz.Digraph, place: int, message: Message, layout: Layout, end: tuple[float, float]
+) -> None:
+    joint, look = f"product_{place}", _arrow(message)
+    middle = (end[0] - 26.0, end[1])
+    side = f"{JOINT / 72:.3f}"
+    picture.node(joint, label="", shape="square", pos=f"{middle[0]:.1f},{middle[1]:.1f}", width=side, height=side, fixedsize="true", fillcolor=style.INK, tooltip=message.term.name)  # fmt: skip
+    for node in (n for sources in message.sources for n in sources):
+        path = wire(layout.nodes[node.number].right, (middle[0] - JOINT / 2, middle[1]), BEND, arrow=False)
+        picture.edge(_name(node), joint, pos=path, arrowhead="none", **look)
+    path = wire((middle[0] + JOINT / 2, middle[1]), end, BEND, arrow=True)
+    picture.edge(joint, _name(message.target), pos=path, **look, **_label(message, end))
 
 
 def _name(node: Node) -> str:

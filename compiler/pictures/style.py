@@ -19,29 +19,28 @@ PAPER = "#ffffff"
 
 ICON = 8
 """Cells along a side of the small picture of a part."""
+CELL = 5
 
 
-def canvas(
-    kind: type[graphviz.Digraph] | type[graphviz.Graph], name: str, title: str
-) -> graphviz.Graph | graphviz.Digraph:
-    """An empty picture with a title in HTML-like markup above it."""
-    picture = kind(name=name)
-    picture.attr(
-        "graph",
-        label=f"<{title}>",
-        labelloc="t",
-        labeljust="l",
-        fontname=FONT,
-        fontsize="12",
-        fontcolor=INK,
-        bgcolor=PAPER,
-        pad="0.25",
-    )
-    picture.attr(
-        "node", fontname=FONT, fontsize="12", fontcolor=INK, color=INK, fillcolor=PAPER, style="filled", penwidth="1.2"
-    )
-    picture.attr("edge", fontname=FONT, fontsize="10", fontcolor=SOFT, color=INK, penwidth="1.1", arrowsize="0.8")
+def digraph(name: str, title: str) -> graphviz.Digraph:
+    """An empty picture of arrows, with a title in HTML-like markup above it."""
+    picture = graphviz.Digraph(name=name)
+    _dress(picture, title)
     return picture
+
+
+def graph(name: str, title: str) -> graphviz.Graph:
+    """An empty picture of lines, with a title in HTML-like markup above it."""
+    picture = graphviz.Graph(name=name)
+    _dress(picture, title)
+    return picture
+
+
+def _dress(picture: graphviz.Graph | graphviz.Digraph, title: str) -> None:
+    text = {"fontname": FONT, "fontcolor": INK}
+    picture.attr("graph", label=f"<{title}>", labelloc="t", labeljust="l", fontsize="12", bgcolor=PAPER, pad="0.25", **text)
+    picture.attr("node", fontsize="12", color=INK, fillcolor=PAPER, style="filled", penwidth="1.2", **text)
+    picture.attr("edge", fontname=FONT, fontsize="10", fontcolor=SOFT, color=INK, penwidth="1.1", arrowsize="0.7")
 
 
 def bold(text: str) -> str:
@@ -54,26 +53,46 @@ def soft(text: str, size: int = 10) -> str:
     return f'<font point-size="{size}" color="{SOFT}">{escape(text, quote=False)}</font>'
 
 
+def icon_size(region: Region) -> tuple[int, int]:
+    """Height and width of a part's small picture in points; (0, 0) where it would say nothing."""
+    shape = region.variable.shape
+    if region.whole or len(shape) != 2 or min(shape) < 2:
+        return 0, 0
+    return CELL * min(shape[0], ICON) + 2, CELL * min(shape[1], ICON) + 2
+
+
 def icon(region: Region) -> str:
     """A small picture of a part of a variable with two axes, black where the region is; '' where it would say nothing.
 
     A larger variable shows its upper left corner, so that the pattern is that of single sites.
     """
     shape = region.variable.shape
-    if region.whole or len(shape) != 2 or region.variable.sites < 4:
+    if icon_size(region) == (0, 0):
         return ""
     inside = set(region.sites.tolist())
     rows = []
     for row in range(min(shape[0], ICON)):
         cells = "".join(
-            f'<td width="6" height="6" fixedsize="true" bgcolor="{INK if row * shape[1] + column in inside else PAPER}"></td>'
+            f'<td width="{CELL}" height="{CELL}" fixedsize="true" bgcolor="{INK if row * shape[1] + column in inside else PAPER}"></td>'
             for column in range(min(shape[1], ICON))
         )
         rows.append(f"<tr>{cells}</tr>")
-    return f'<table border="1" color="{FAINT}" cellborder="0" cellspacing="0" cellpadding="0">{"".join(rows)}</table>'
+    height, width = icon_size(region)
+    frame = f'border="1" color="{FAINT}" cellborder="0" cellspacing="0" cellpadding="0"'
+    return f'<table {frame} fixedsize="true" width="{width}" height="{height}">{"".join(rows)}</table>'
 
 
 def stacked(lines: list[str]) -> str:
     """Lines of markup above one another, as an HTML-like label."""
+    return f"<{table(lines)}>"
+
+
+def table(lines: list[str], padding: int = 1) -> str:
+    """Lines of markup above one another."""
     rows = "".join(f"<tr><td>{line}</td></tr>" for line in lines if line)
-    return f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="1">{rows}</table>>'
+    return f'<table border="0" cellborder="0" cellspacing="0" cellpadding="{padding}">{rows}</table>'
+
+
+def beside(lines: list[str]) -> str:
+    """A label of several lines that keeps off the line it belongs to."""
+    return f'<<table border="0" cellspacing="0" cellpadding="5"><tr><td>{table(lines)}</td></tr></table>>'

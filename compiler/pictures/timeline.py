@@ -123,6 +123,10 @@ class Holders:
         found = np.unique(self._of[region.name][region.sites])
         return found[found >= 0]
 
+    def part(self, region: Region, number: int) -> Region:
+        """What of a region a node holds."""
+        return Region(region.variable, region.sites[self._of[region.name][region.sites] == number])
+
     def read(self, target: Region) -> Iterator[tuple[Term, tuple[Index, ...]]]:
         """For each term of a region the nodes it reads, one array for each other end; terms with an end that nothing holds send nothing."""
         for term, slot in self._graph.touching(target.name):
@@ -224,14 +228,15 @@ class _Walk:
         return [n for n in numbers.tolist() if (self.nodes[n].phase == "clamped") is clamped]
 
     def carry(self) -> None:
-        """Stands one node for all that each variable holds after sweeps that are not shown."""
+        """Stands a node for each value that is held after sweeps that are not shown."""
         nodes = []
         for region in self.schedule.active.values():
-            before = self.holders.get(region).tolist()
-            node = self.node("carried", region)
-            self.links += [(self.nodes[n], node) for n in before]
-            self.holders.put(region, node.number)
-            nodes.append(node)
+            for number in self.holders.get(region).tolist():
+                node = self.node("carried", self.holders.part(region, number))
+                self.links.append((self.nodes[number], node))
+                nodes.append(node)
+        for node in nodes:
+            self.holders.put(node.region, node.number)
         self.groups.append(Group("", "carried", (Column("", tuple(nodes)),)))
 
     def timeline(self) -> Timeline:

@@ -14,6 +14,7 @@ from gmc.dsl.check.sweeps import check_sweep
 from gmc.dsl.errors import chains as errors
 from gmc.dsl.errors import names as name_errors
 from gmc.dsl.errors import unsupported
+from gmc.dsl.errors import values as value_errors
 from gmc.dsl.source import Span
 from gmc.dsl.vocabulary import Ramp, StartWord
 
@@ -259,13 +260,25 @@ def _sweeps(context: Context, tree: syntax.Chain) -> Ramp | None:
         case syntax.Call(name=syntax.Name(text="cosine")) if len(count.args) == 2:
             ends = count.args
         case _ if values.is_ramp(count):
-            return values.ramp(context, count)
+            return _whole(context, count, values.ramp(context, count))
         case _:
             ends = (count,)
     whole = [values.integer(context, end, "a number of sweeps", 0) for end in ends]
     if None in whole:
         return None
     return values.ramp(context, count)
+
+
+def _whole(context: Context, expr: syntax.Expr, ramp: Ramp | None) -> Ramp | None:
+    """A multiple of a ramp, if it runs between two numbers of sweeps."""
+    for end in () if ramp is None else (ramp.start, ramp.end):
+        if not end.is_integer():
+            context.add(value_errors.not_an_integer(expr.span, "a number of sweeps", end))
+            return None
+        if end < 0:
+            context.add(value_errors.too_small(expr.span, "a number of sweeps", end, 0))
+            return None
+    return ramp
 
 
 def _update(context: Context, tree: syntax.Chain) -> model.Update | None:

@@ -41,13 +41,15 @@ class Adam(Optimizer):
         progress: float,
     ) -> None:
         """One step by torch's own; moments are made at a parameter's first step."""
+        from torch.optim.adam import adam
+
         for param, slots in zip(params, state, strict=True):
             if not slots:
                 slots["exp_avg"] = torch.zeros_like(param)
                 slots["exp_avg_sq"] = torch.zeros_like(param)
                 slots["step"] = torch.zeros((), dtype=torch.float32)
         # torch.optim.Adam itself does no more than this, and making one loads torch's compiler, which takes a second
-        torch.optim.adam.adam(
+        adam(
             params,
             grads,
             [slots["exp_avg"] for slots in state],

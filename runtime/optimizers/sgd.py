@@ -38,9 +38,9 @@ class Sgd(Optimizer):
         progress: float,
     ) -> None:
         """One step by torch's own; buffers are made at the first step with momentum."""
-        momentum = self.momentum.at(progress)
         from torch.optim.sgd import sgd
 
+        momentum = self.momentum.at(progress)
         # torch.optim.SGD itself does no more than this, and making one loads torch's compiler, which takes a second
         buffers = [slots.get(BUFFER) for slots in state]
         sgd(

@@ -225,6 +225,7 @@ def test_with_types_checked() -> None:
     run(0, mutations=150, generations=50, noises=20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 5))
 def test_many(seed: int) -> None:
     # In a process of its own: with every call's types checked this would take ten times as long.

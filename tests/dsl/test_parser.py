@@ -185,6 +185,7 @@ def test_chain_items() -> None:
     start = item("start v, h from persistent(10, restart = 0.1)")
     assert ([name.text for name in start.names], start.source.name.text) == (["v", "h"], "persistent")
     assert item("start noise").names == ()
+    assert [item(text).source.text for text in ("start data", "start v from data")] == ["data", "data"]
     sweep = item("sweep {v, z by x_z} then {h}")
     assert [[update.name.text for update in block.updates] for block in sweep.blocks] == [["v", "z"], ["h"]]
     assert sweep.blocks[0].updates[1].by.text == "x_z"

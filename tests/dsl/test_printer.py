@@ -45,6 +45,7 @@ def test_laws_on_files(path: Path) -> None:
         ("param a=(b+c)*2", "param a = (b + c) * 2\n"),
         ("net n = relu ( ) | linear( 3 )", "net n = relu | linear(3)\n"),
         ("net n(a,b)=concat(a,b)", "net n(a, b) = concat(a, b)\n"),
+        ("chain c{start data start v from data}", "chain c { start data  start v from data }\n"),
         ("chain c{}", "chain c { }\n"),
         ("chain c{clamp v[:,4:],h[ 0:n-1 ]sweeps 5}", "chain c { clamp v[:, 4:], h[0:n - 1]  sweeps 5 }\n"),
         ("chain c { sweep{v,h by e}then{ x } }", "chain c { sweep {v, h by e} then {x} }\n"),

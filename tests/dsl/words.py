@@ -124,7 +124,7 @@ Compared = Annotated[ChainName | ExpectationWord, Nested("expectation")]
 class Likelihood(ObjectiveWord):
     positive: Compared
     negative: Compared
-    scale: Annotated[Ramp, RampBounds(gt=0)] = Ramp(1.0, 1.0)
+    scale: Annotated[Ramp, RampBounds(gt=0.0)] = Ramp(1.0, 1.0)
 
     def chains(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((chain_of(self.positive), chain_of(self.negative))))
@@ -138,24 +138,24 @@ class Likelihood(ObjectiveWord):
 class Mixture(ObjectiveWord):
     """All its chains by position."""
 
-    positional: ClassVar[str | None] = "of"
-    of: tuple[ChainName, ...] = Field(min_length=1)
+    positional: ClassVar[str | None] = "over"
+    over: tuple[ChainName, ...] = Field(min_length=1)
     norm: Literal["l1", "l2"] = "l1"
 
     def chains(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self.of))
+        return tuple(dict.fromkeys(self.over))
 
     def problems(self, checked: Checked) -> Iterator[Problem]:
         yield from ()
 
 
-Positive = Annotated[Ramp, RampBounds(ge=0)]
+Positive = Annotated[Ramp, RampBounds(ge=0.0)]
 
 
 @WORDS.register("sgd")
 class Sgd(OptimizerWord):
     lr: Positive
-    momentum: Annotated[Ramp, RampBounds(ge=0, lt=1)] = Ramp(0.0, 0.0)
+    momentum: Annotated[Ramp, RampBounds(ge=0.0, lt=1.0)] = Ramp(0.0, 0.0)
 
 
 @WORDS.register("adam")
@@ -199,7 +199,7 @@ class Mask(TransformWord):
 
 @WORDS.register("scale")
 class Scale(TransformWord):
-    factor: float = Field(alias="by")
+    factor: float = Field(alias="amount")
 
 
 @WORDS.register("noise")
@@ -220,4 +220,4 @@ class Persistent(StartWord):
 
 @WORDS.register("pseudo")
 class Pseudo(MetricWord):
-    chain: ChainName | None = None
+    under: ChainName | None = None

@@ -1,0 +1,73 @@
+"""The factor graph of a model as DOT text: variables as circles, terms as the lines between them."""
+
+from __future__ import annotations
+
+import graphviz
+
+from gmc.compiler.graph import FactorGraph, Term
+from gmc.compiler.pictures import style
+from gmc.compiler.pictures.names import factor_text, shape_text, type_text
+from gmc.dsl.errors.phrases import plural
+from gmc.dsl.model import Variable
+
+
+def graph_dot(graph: FactorGraph) -> str:
+    """The model as DOT text: observed variables shaded, at the bottom; lateral terms as loops, those of third order as small squares."""
+    picture = style.graph(graph.model.name, _title(graph))
+    picture.attr("graph", rankdir="BT", nodesep="0.6", ranksep="0.75")
+    for variable in graph.variables:
+        _draw_variable(picture, variable)
+    for term in graph.terms:
+        _draw_term(picture, graph, term)
+    return str(picture.source)
+
+
+def _title(graph: FactorGraph) -> str:
+    numbers = sum(_count(parameter.shape) for parameter in graph.parameters)
+    facts = (
+        plural(len(graph.variables), "variable"),
+        plural(len(graph.terms), "edge"),
+        f"{numbers:,} parameters",
+        "observed variables are grey",
+    )
+    head = f'<font point-size="18">{style.bold(f"model {graph.model.name}")}</font>'
+    lines = [head, style.soft("  \N{MIDDLE DOT}  ".join(facts), 12), style.soft(" ", 8)]
+    return "".join(f'{line}<br align="left"/>' for line in lines)
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    total = 1
+    for length in shape:
+        total *= length
+    return total
+
+
+def _draw_variable(picture: graphviz.Graph, variable: Variable) -> None:
+    name = f'<font point-size="18">{style.bold(variable.name)}</font>'
+    label = style.stacked([name, style.soft(type_text(variable)), style.soft(plural(variable.sites, "site"))])
+    look = {"fillcolor": style.OBSERVED, "penwidth": "1.8"} if variable.observed else {}
+    tip = f"{'observed' if variable.observed else 'latent'} {variable.name} : {type_text(variable)}"
+    picture.node(variable.name, label=label, shape="circle", margin="0", width="1.45", tooltip=variable.doc or tip, **look)
+
+
+def _draw_term(picture: graphviz.Graph, graph: FactorGraph, term: Term) -> None:
+    ends = [variable.name for variable in term.ends]
+    tip = term.edge.doc or f"edge {term.name}: {' -- '.join(ends)} by {factor_text(term)}"
+    if len(ends) == 2:
+        picture.edge(*ends, label=style.beside(_lines(graph, term)), tooltip=tip, labeltooltip=tip)
+        return
+    square = f"edge {term.name}"
+    mark = f'<td port="at" bgcolor="{style.INK}" width="12" height="12" fixedsize="true"></td>'
+    table = f'<table border="0" cellborder="0" cellspacing="4"><tr>{mark}<td>{style.table(_lines(graph, term))}</td></tr></table>'
+    picture.node(square, label=f"<{table}>", shape="plaintext", style="", tooltip=tip)
+    first, *others = ends
+    picture.edge(first, f"{square}:at", tooltip=tip)
+    for other in others:
+        picture.edge(f"{square}:at", other, tooltip=tip)
+
+
+def _lines(graph: FactorGraph, term: Term) -> list[str]:
+    """The term's name, factor and the shapes of its weights, or that it has none."""
+    own = [shape_text(p.shape) for p in graph.parameters if p.owner == term.name and p.role == "weight"]
+    weights = ", ".join(own) or ("weights shared" if term.owner != term.name else "nothing to learn")
+    return [style.bold(term.name), style.soft(factor_text(term)), style.soft(weights)]

@@ -1,0 +1,232 @@
+"""A trained model: parameters, and the folder they came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import gmc.runtime.words  # noqa: F401
+from gmc.compiler.driver import Compiled, compile_checked
+from gmc.compiler.graph import FactorGraph
+from gmc.dsl.check import load
+from gmc.dsl.diagnostic import GmcError
+from gmc.dsl.model import Split
+from gmc.runtime import run_errors
+from gmc.runtime.dataset import Dataset, Datasets, load_data
+from gmc.runtime.engine import Kept
+from gmc.runtime.evaluation import METHODS, Evaluation, Likelihood
+from gmc.runtime.exact import TooLarge
+from gmc.runtime.sampling import Samples, Source, sample
+from gmc.runtime.storage import read_tensors
+
+MODEL, CONFIG, WEIGHTS, STATE, METRICS = (
+    "model.gm",
+    "config.json",
+    "weights.safetensors",
+    "state.safetensors",
+    "metrics.jsonl",
+)
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A model with parameters: samples, evaluates."""
+
+    compiled: Compiled
+    params: dict[str, Tensor]
+    folder: Path | None = None
+    kept: dict[str, Kept] = field(default_factory=dict)
+    constants: dict[str, Tensor] = field(default_factory=dict)
+    seed: int = 0
+    _data: Datasets | None = None
+
+    @classmethod
+    def of(cls, compiled: Compiled, params: Mapping[str, Tensor], device: torch.device) -> Run:
+        """A run of given parameters.
+
+        Raises:
+            GmcError: their names or shapes are not the model's.
+        """
+        fit(compiled.graph, params, "the parameters")
+        return cls(compiled, {name: p.to(device) for name, p in params.items()})
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next((p.device for p in self.params.values()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The parameters' type."""
+        return next((p.dtype for p in self.params.values()), torch.float32)
+
+    def data(self) -> Datasets:
+        """The data of the file, read at first use.
+
+        Raises:
+            GmcError: they cannot be read.
+        """
+        if self._data is None:
+            self._data = load_data(self.compiled.checked, self.seed, self.device, self.dtype, self.constants or None)
+        return self._data
+
+    def rows(self, split: Split) -> Dataset | None:
+        """A split's rows."""
+        data = self.data()
+        return {"train": data.train, "valid": data.valid, "test": data.test}[split]
+
+    def sample(
+        self,
+        chain: str,
+        *,
+        chains: int | None = None,
+        sweeps: int | None = None,
+        clamp: Mapping[str, Source] | None = None,
+        seed: int = 0,
+    ) -> Samples:
+        """Runs a chain of the file and gives all its variables as they are after the last sweep.
+
+        `clamp` gives values to clamped variables: tensors in the variable's whole shape (one row, or one a chain), a number, or a source as on the
+        command line. `chains`: how many; by default as many as the clamp source has rows, else 64.
+
+        Raises:
+            GmcError: an unknown chain, or sources that do not fit.
+        """
+        return sample(self, chain, chains, sweeps, dict(clamp or {}), seed)
+
+    def log_likelihood(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Exact log p of values `[rows, *shape]` of some variables, all others summed out; float64 `[rows]`.
+
+        Raises:
+            GmcError: a name or a value is wrong, or the model is too large to sum.
+        """
+        from gmc.runtime.sampling import encode_values
+
+        encoded = {name: encode_values(self.compiled, name, value) for name, value in values.items()}
+        try:
+            return Likelihood(self.compiled, self.params).log_likelihood(encoded)
+        except TooLarge as error:
+            raise GmcError([run_errors.too_large(self.compiled.checked.model.span, str(error))]) from None
+
+    def evaluate(self, method: str = "exact", split: Split = "test") -> Evaluation:
+        """A registered evaluation of the rows of a split, of all variables that have a column there.
+
+        Raises:
+            GmcError: the method is unknown or does not apply, or there are no such rows.
+        """
+        if method not in METHODS:
+            raise GmcError([run_errors.unknown_choice(None, "method", method, sorted(METHODS))], exit_code=2)
+        data = self.rows(split)
+        if data is None:
+            known = [s for s in ("train", "valid", "test") if self.rows(s) is not None]  # type: ignore[arg-type]
+            raise GmcError([run_errors.no_rows(self.compiled.checked.model.span, split, known)], exit_code=2)
+        try:
+            return METHODS[method](self.compiled, self.params, data)
+        except TooLarge as error:
+            span = self.compiled.checked.model.span
+            raise GmcError([run_errors.no_method(span, method, str(error))]) from None
+
+
+def fingerprint(graph: FactorGraph) -> str:
+    """What identifies a model's parameters and states: variables with their types and shapes, edges with their factors."""
+    parts = [f"{v.name}:{v.observed}:{v.family}{list(v.shape)}" for v in graph.variables]
+    parts += [f"{t.name}:{t.edge.ends}:{t.factor}:{t.owner}" for t in graph.terms]
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def fit(graph: FactorGraph, params: Mapping[str, Tensor], path: str) -> None:
+    """Checks that arrays are the model's parameters.
+
+    Raises:
+        GmcError: with what is missing, unknown, or of another shape.
+    """
+    wanted = {p.name: p.shape for p in graph.parameters}
+    missing = [name for name in wanted if name not in params]
+    unknown = [name for name in params if name not in wanted]
+    shapes = [
+        f"{name} has shape {list(params[name].shape)}, not {list(shape)}"
+        for name, shape in wanted.items()
+        if name in params and tuple(params[name].shape) != shape
+    ]
+    if missing or unknown or shapes:
+        raise GmcError([run_errors.weights_differ(None, path, missing, unknown, shapes)])
+
+
+def read_config(folder: Path) -> dict[str, object]:
+    """The settings of a run.
+
+    Raises:
+        GmcError: the folder is not that of a run.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise GmcError([run_errors.not_a_run(None, str(folder), f"readable {CONFIG}")]) from None
+    if not isinstance(config, dict):
+        raise GmcError([run_errors.not_a_run(None, str(folder), f"readable {CONFIG}")])
+    return config
+
+
+def open_run(folder: Path | str, device: str = "cpu") -> Run:
+    """The run in a folder.
+
+    Raises:
+        GmcError: it is not the folder of a run, or its files are damaged or of another model.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    for name in (MODEL, WEIGHTS):
+        if not (folder / name).is_file():
+            raise GmcError([run_errors.not_a_run(None, str(folder), name)])
+    overrides = config.get("set", {})
+    data_path = config.get("data")
+    assert isinstance(overrides, dict)
+    loaded = load(folder / MODEL, {str(k): str(v) for k, v in overrides.items()}, str(data_path) if data_path else None)
+    compiled = compile_checked(loaded.checked)
+    mark = fingerprint(compiled.graph)
+    params, _ = read_tensors(folder / WEIGHTS, mark)
+    fit(compiled.graph, params, str(folder / WEIGHTS))
+    place = find_device(device)
+    run = Run.of(compiled, params, place)
+    run.folder = folder
+    seed = config.get("seed", 0)
+    run.seed = seed if isinstance(seed, int) else 0
+    if (folder / STATE).is_file():
+        tensors, _ = read_tensors(folder / STATE, mark)
+        run.kept = kept_states(tensors, place)
+        run.constants = {k.removeprefix("constant/"): v for k, v in tensors.items() if k.startswith("constant/")}
+    return run
+
+
+def kept_states(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Kept]:
+    """The persistent states among the tensors of a checkpoint, by chain."""
+    kept: dict[str, Kept] = {}
+    for key, value in tensors.items():
+        kind, _, name = key.partition("/")
+        if kind == "born":
+            kept.setdefault(name, Kept()).born = value.to(device)
+        elif kind == "chain":
+            chain, _, variable = name.partition("/")
+            kept.setdefault(chain, Kept()).states[variable] = value.to(device)
+    return kept
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        GmcError: torch does not know it, or it is not there.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise GmcError([run_errors.no_device(None, name, reason)], exit_code=2) from None
+    return device

@@ -1,0 +1,268 @@
+"""Training runs: a folder with everything in it, checkpoints that survive a kill at any instant, and going on from them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gmc.compiler.driver import Compiled
+from gmc.dsl.diagnostic import GmcError
+from gmc.dsl.model import Stage
+from gmc.runtime import run_errors
+from gmc.runtime.dataset import Datasets, load_data
+from gmc.runtime.exact import TooLarge
+from gmc.runtime.initial import initial_parameters
+from gmc.runtime.metric import Metric
+from gmc.runtime.run import (
+    CONFIG,
+    METRICS,
+    MODEL,
+    STATE,
+    WEIGHTS,
+    Run,
+    find_device,
+    fingerprint,
+    fit,
+    open_run,
+    read_config,
+)
+from gmc.runtime.storage import MetricsLog, open_metrics, read_tensors, remove_leftovers, write_tensors, write_text
+from gmc.runtime.train import EpochReport, Trainer
+
+SECONDS = 20.0
+"""How much work a kill may cost at most, about: checkpoints are written at the end of an epoch, and this long after the last one."""
+
+
+class Interrupted(Exception):
+    """Training was interrupted, and a checkpoint was saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where training stands after a step; `report` is there at the end of an epoch."""
+
+    stage: str
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    updates: int
+    report: EpochReport | None
+
+
+def train(
+    compiled: Compiled,
+    out: Path,
+    overrides: Mapping[str, str],
+    data_path: str | None,
+    *,
+    seed: int,
+    device: str,
+    resume: bool,
+    weights: Path | None,
+    watch: Callable[[Progress], None] | None,
+    tensorboard: bool,
+) -> Run:
+    """Runs the train stages of a file into a folder; see `Model.train`."""
+    checked = compiled.checked
+    if not checked.stages:
+        raise GmcError([run_errors.nothing_to_train(checked.model.span)])
+    settings = {"set": dict(overrides), "data": data_path, "seed": seed, "weights": str(weights) if weights else None}
+    _refuse(compiled, out, resume, settings)
+    place = find_device(device)
+    data = load_data(checked, seed, place, torch.float32)
+    if data.train is None:
+        raise GmcError([run_errors.no_training_rows(checked.model.span)])
+    params = initial_parameters(compiled.graph, seed, data.train)
+    if weights is not None:
+        params |= read_weights(compiled, weights)
+    trainer = Trainer(compiled, data.train, {n: p.to(place, torch.float32) for n, p in params.items()}, seed)
+    session = _Session(compiled, out, data, trainer, settings)
+    session.begin(resume)
+    session.run(watch, tensorboard)
+    return open_run(out, device)
+
+
+def read_weights(compiled: Compiled, path: Path) -> dict[str, Tensor]:
+    """The parameters in a weights file.
+
+    Raises:
+        GmcError: it is damaged, or its arrays are not the model's.
+    """
+    tensors, _ = read_tensors(path)
+    fit(compiled.graph, tensors, str(path))
+    return tensors
+
+
+def _refuse(compiled: Compiled, out: Path, resume: bool, settings: Mapping[str, object]) -> None:
+    """Refuses a folder that holds something else, or a resume that would not go on with what was begun."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        if resume:
+            raise GmcError([run_errors.nothing_to_resume(None, str(out))], exit_code=2)
+        return
+    if not out.is_dir() or not (out / CONFIG).is_file():
+        raise GmcError([run_errors.folder_in_the_way(None, str(out))], exit_code=2)
+    config = read_config(out)
+    if config.get("fingerprint") != fingerprint(compiled.graph):
+        raise GmcError([run_errors.other_run(None, str(out), "its variables or edges differ")], exit_code=2)
+    if not resume:
+        return
+    for what, now in settings.items():
+        if config.get(what) != now:
+            raise GmcError(
+                [run_errors.settings_differ(None, str(out), what, repr(config.get(what)), repr(now))], exit_code=2
+            )
+    text = (out / MODEL).read_text(encoding="utf-8") if (out / MODEL).is_file() else ""
+    if text != compiled.checked.source.text:
+        difference = "the .gm file was changed since"
+        raise GmcError([run_errors.other_run(None, str(out), difference)], exit_code=2)
+
+
+class _Session:
+    """One process's work on a run folder."""
+
+    def __init__(
+        self, compiled: Compiled, out: Path, data: Datasets, trainer: Trainer, settings: Mapping[str, object]
+    ) -> None:
+        self.compiled, self.out, self.data, self.trainer, self.settings = compiled, out, data, trainer, settings
+        self.mark = fingerprint(compiled.graph)
+        self.saved = time.monotonic()
+        self.log: MetricsLog | None = None
+
+    def begin(self, resume: bool) -> None:
+        """Lays the folder, or restores what a checkpoint holds."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.out)
+        state = self.out / STATE
+        length = 0
+        if resume and state.is_file():
+            tensors, metadata = read_tensors(state, self.mark)
+            counters: dict[str, Any] = json.loads(metadata["counters"])
+            self.trainer.restore({k: v for k, v in tensors.items() if not k.startswith("constant/")}, counters)
+            length = int(counters["metrics"])
+        elif not resume:
+            # an older run of the same model goes first, so that no kill leaves its state beside this one's settings
+            for name in (STATE, WEIGHTS, METRICS):
+                (self.out / name).unlink(missing_ok=True)
+        self.log, _ = open_metrics(self.out / METRICS, length)
+        write_text(self.out / MODEL, self.compiled.checked.source.text)
+        params = {p.name: p.value for p in self.compiled.checked.params}
+        config = {
+            "model": self.compiled.checked.model.name,
+            "params": params,
+            **self.settings,
+            "fingerprint": self.mark,
+        }
+        write_text(self.out / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+    def run(self, watch: Callable[[Progress], None] | None, tensorboard: bool) -> None:
+        """Trains to the end, with checkpoints."""
+        with _interrupts() as interrupted, _board(self.out, tensorboard) as board:
+            if interrupted() or not self._loop(watch, interrupted, board):
+                self.save()
+                raise Interrupted(str(self.out))
+        self.save()
+
+    def _loop(
+        self,
+        watch: Callable[[Progress], None] | None,
+        interrupted: Callable[[], bool],
+        board: Callable[[EpochReport], None],
+    ) -> bool:
+        """Whether training came to its end."""
+        assert self.log is not None
+        trainer = self.trainer
+        for report in trainer.advance(self._measure):
+            if report is not None:
+                self.log.append(
+                    {"stage": report.stage, "epoch": report.epoch, "updates": report.updates, **report.values}
+                )
+                board(report)
+            if watch is not None:
+                stage, cursor = trainer.stage, trainer.cursor
+                steps = trainer.steps(stage)
+                watch(Progress(stage.name, cursor.epoch, stage.epochs, cursor.step, steps, cursor.updates, report))
+            if report is not None or time.monotonic() - self.saved > SECONDS:
+                self.save()
+            if interrupted() and not trainer.done:
+                return False
+        return True
+
+    def _measure(self, stage: Stage) -> dict[str, float]:
+        """The watched metrics of the valid split."""
+        found: dict[str, float] = {}
+        if self.data.valid is None:
+            return found
+        for metric in stage.watch:
+            assert isinstance(metric, Metric)
+            try:
+                found[metric.word] = metric.measure(self.compiled, self.trainer.params, self.data.valid)
+            except TooLarge as error:
+                raise GmcError([run_errors.no_method(stage.span, metric.word, str(error))]) from None
+        return found
+
+    def save(self) -> None:
+        """Writes a checkpoint. The state holds all that a resume needs, so that one rename commits it; weights are for everybody else."""
+        assert self.log is not None
+        self.log.sync()
+        counters = {**self.trainer.counters(), "metrics": self.log.length}
+        tensors = self.trainer.state() | {f"constant/{n}": v for n, v in self.data.constants.items()}
+        metadata = {"fingerprint": self.mark, "counters": json.dumps(counters, sort_keys=True)}
+        write_tensors(self.out / STATE, tensors, metadata)
+        write_tensors(self.out / WEIGHTS, self.trainer.params, {"fingerprint": self.mark})
+        self.saved = time.monotonic()
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C into a question that is answered between steps; the second stops at once."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    try:
+        before = signal.signal(signal.SIGINT, ask)
+    except ValueError:
+        # not the main thread, which alone hears signals
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _board(out: Path, wanted: bool) -> Iterator[Callable[[EpochReport], None]]:
+    """Writes reports for TensorBoard, if asked to."""
+    if not wanted:
+        yield lambda report: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise GmcError([run_errors.no_tensorboard(None)], exit_code=2) from None
+    writer = SummaryWriter(str(out / "tensorboard"))
+
+    def write(report: EpochReport) -> None:
+        for name, value in report.values.items():
+            writer.add_scalar(f"{report.stage}/{name}", value, report.updates)
+
+    try:
+        yield write
+    finally:
+        writer.close()

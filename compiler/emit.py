@@ -24,6 +24,7 @@ from gmc.compiler.schedule import Schedule, sites_of
 from gmc.dsl import syntax
 from gmc.dsl.errors.phrases import plural
 from gmc.dsl.model import Chain, Checked, Clamp, Data, Stage
+from gmc.dsl.vocabulary import Ramp
 
 STAGES = ("ast", "model", "graph", "schedule", "fx", "fx-opt")
 FEW = 8
@@ -105,10 +106,16 @@ def _model(checked: Checked) -> Iterator[str]:
     for chain in checked.chains:
         yield from _chain(checked, chain)
     for objective in checked.objectives:
-        terms = " + ".join(f"({term.weight}) * {term.objective}" for term in objective.terms)
+        terms = " + ".join(_weighted(term.weight, str(term.objective)) for term in objective.terms)
         yield f"objective {objective.name} = {terms}"
     for stage in checked.stages:
         yield from _stage(stage)
+
+
+def _weighted(weight: Ramp, objective: str) -> str:
+    if weight.constant:
+        return objective if weight.start == 1 else f"{weight} * {objective}"
+    return f"({weight}) * {objective}"
 
 
 def _data(data: Data) -> Iterator[str]:
@@ -159,7 +166,12 @@ def emit_graph(graph: FactorGraph) -> str:
         for v in graph.variables
     ]
     terms = [
-        (t.name, " -- ".join(v.name for v in t.ends), factor_text(t), "" if t.owner == t.name else f"weights of {t.owner}")
+        (
+            t.name,
+            " -- ".join(v.name for v in t.ends),
+            factor_text(t),
+            "" if t.owner == t.name else f"weights of {t.owner}",
+        )
         for t in graph.terms
     ]
     parameters = [(p.name, p.role, shape_text(p.shape) or "one number") for p in graph.parameters]
@@ -214,7 +226,7 @@ def _module(module: fx.GraphModule, title: str) -> str:
     if not computed and title.endswith("once"):
         return f"# {title}: nothing"
     lines = [f"# {title}: {plural(computed, 'operation')}"]
-    lines += [f"#   input {name}" for name in inputs(module)]
+    lines.append(f"#   inputs: {', '.join(inputs(module)) or 'none'}")
     used = dict.fromkeys(str(node.target) for node in module.graph.nodes if node.op == "get_attr")
     lines += [f"#   {name} = {_constant(getattr(module, name))}" for name in used]
     # fx drops each value after its last use, which says nothing about the formula

@@ -70,6 +70,14 @@ class Factor(FactorWord):
         A piece holds part of its end; since f is multilinear, the fields from the parts add up.
         """
 
+    def shared(self, ends: Sequence[Variable], slopes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The derivatives by the numbers that entries share, in every place that holds one, from the derivatives by each entry alone."""
+        return dict(slopes)
+
+    def flaw(self, ends: Sequence[Variable], values: Mapping[str, Tensor]) -> str | None:
+        """What is wrong with values of the parameters, of the right shapes, as parameters of this factor; None if nothing is."""
+        return None
+
     @abstractmethod
     def gradient(self, g: Emitter, theta: Theta, ends: Sequence[Variable], values: Sequence[Expr]) -> dict[str, Expr]:
         """The mean over the chains of df/dtheta for whole statistics, in the parameters' shapes: the sufficient statistics."""

@@ -23,6 +23,7 @@ class Marginal:
     `refusal` says why it cannot be done, if it cannot.
     """
 
+    graph: FactorGraph
     clamped: Mapping[str, Region]
     summed: Block
     enumerated: Block
@@ -55,7 +56,7 @@ def build_marginal(graph: FactorGraph, clamped: Mapping[str, Region]) -> Margina
     refusal = None
     if endless:
         refusal = f"{' and '.join(endless)} cannot be listed and {'is' if len(endless) == 1 else 'are'} coupled, so no closed form sums it out"
-    return Marginal(clamped, summed, enumerated, free_energy(graph, summed), refusal)
+    return Marginal(graph, clamped, summed, enumerated, free_energy(graph, summed), refusal)
 
 
 def _bits(region: Region) -> float:

@@ -25,7 +25,7 @@ from gmc.runtime.starts.persistent import Persistent
 class Kept:
     """The persistent states of a chain: free regions by variable, `[states, size]`, and how far their draws have counted.
 
-    What takes finitely many values is held as int8.
+    What takes finitely many values is held as int8. `born` says which states have been drawn, on the CPU, so that nothing waits to ask.
     """
 
     states: dict[str, Tensor] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What a run of chains is about: whole statistics of variables, `[rows, size]`, and, in training, the rows' numbers in the data."""
+    """What a run of chains is about: whole statistics of variables, `[rows, size]`, and, in training, the rows' numbers in the data, on the CPU."""
 
     values: Mapping[str, Tensor]
     count: int
@@ -99,18 +99,20 @@ class Engine:
             count = rows.count
         elif self.by_row(program.chain):
             count = rows.count * start.n
-            numbers = torch.arange(rows.count, device=self.device) if rows.numbers is None else rows.numbers
-            slots = (numbers[:, None] * start.n + torch.arange(start.n, device=self.device)).flatten()
+            numbers = torch.arange(rows.count) if rows.numbers is None else rows.numbers
+            slots = (numbers[:, None] * start.n + torch.arange(start.n)).flatten()
         keys, turn = self._at(program, count)
         clamped, starts = self._sources(program, rows, ended, count)
         kept = self.kept[name]
         total = max(rows.of, rows.count) * start.n if slots is not None else count
         if kept.born is None:
-            kept.born = torch.zeros(total, dtype=torch.bool, device=self.device)
+            kept.born = torch.zeros(total, dtype=torch.bool)
         stored = self._read(program, kept, slots, total)
-        anew = ~(kept.born if slots is None else kept.born[slots])
+        unborn = ~(kept.born if slots is None else kept.born[slots])
+        anew = unborn.to(self.device) if bool(unborn.any()) else None
         if start.restart:
-            anew = anew | (uniform(keys, RESTART, turn, 1)[:, 0] < start.restart)
+            leaves = uniform(keys, RESTART, turn, 1)[:, 0] < start.restart
+            anew = leaves if anew is None else anew | leaves
         given = Given(clamped, {**starts, **stored}, keys, turn, anew)
         outcome = chains.run(program, self.params, given, length, self.dtype)
         self._write(program, kept, slots, outcome.state)

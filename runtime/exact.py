@@ -92,7 +92,17 @@ def _gradient(
             found = torch.autograd.grad((p * minus).sum(), list(leaves.values()), allow_unused=True)
             for name, value in zip(leaves, found, strict=True):
                 total[name] += 0.0 if value is None else value
-    return total
+    return _shared(marginal, total)
+
+
+def _shared(marginal: Marginal, slopes: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Autograd sees every entry of a weight as a number of its own; factors know which entries are one."""
+    for term in marginal.graph.terms:
+        if term.owner == term.name:
+            names = {suffix: term.parameter(suffix) for suffix in term.factor.parameters(term.ends)}
+            own = term.factor.shared(term.ends, {suffix: slopes[name] for suffix, name in names.items()})
+            slopes |= {names[suffix]: value for suffix, value in own.items()}
+    return slopes
 
 
 def _evaluate(

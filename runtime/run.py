@@ -154,6 +154,10 @@ def fit(graph: FactorGraph, params: Mapping[str, Tensor], path: str) -> None:
         for name, shape in wanted.items()
         if name in params and tuple(params[name].shape) != shape
     ]
+    for term in () if missing or unknown or shapes else graph.terms:
+        suffixes = term.factor.parameters(term.ends) if term.owner == term.name else {}
+        flaw = term.factor.flaw(term.ends, {s: params[term.parameter(s)] for s in suffixes}) if suffixes else None
+        shapes += [f"the weight of {term.name} {flaw}"] if flaw else []
     if missing or unknown or shapes:
         raise GmcError([run_errors.weights_differ(None, path, missing, unknown, shapes)])
 
@@ -210,7 +214,7 @@ def kept_states(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str
     for key, value in tensors.items():
         kind, _, name = key.partition("/")
         if kind == "born":
-            kept.setdefault(name, Kept()).born = value.to(device)
+            kept.setdefault(name, Kept()).born = value
         elif kind == "chain":
             chain, _, variable = name.partition("/")
             kept.setdefault(chain, Kept()).states[variable] = value.to(device)

@@ -120,7 +120,7 @@ class Trainer:
     def _step(self, stage: Stage) -> None:
         """All minimize lines of a stage on one batch."""
         rows = self._rows(stage)
-        batch = self.train.batch(rows, self.epochs)
+        batch = self.train.batch(rows.to(self.engine.device), self.epochs)
         about = Rows(batch, rows.shape[0], rows, self.train.rows)
         total = self.steps(stage) * stage.epochs
         at = self.cursor.epoch * self.steps(stage) + self.cursor.step
@@ -187,7 +187,7 @@ class Trainer:
         if self._order is None or self._order[0] != at:
             self._order = (at, order(self.train.rows, self.seed, stage.name, self.cursor.epoch))
         first = self.cursor.step * stage.batch
-        return self._order[1][first : first + stage.batch].to(self.engine.device)
+        return self._order[1][first : first + stage.batch]
 
     def _stepper(self, stage: Stage, number: int, line: Minimize) -> Stepper:
         name = f"{stage.name}/{number}"
@@ -233,7 +233,7 @@ class Trainer:
             elif kind == "loss":
                 self.losses.total[name] = value.to(device)
             elif kind == "born":
-                self.engine.kept[name].born = value.to(device)
+                self.engine.kept[name].born = value
             elif kind == "chain":
                 chain, _, variable = name.partition("/")
                 self.engine.kept[chain].states[variable] = value.to(device)

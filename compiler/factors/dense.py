@@ -64,6 +64,20 @@ class Dense(Factor):
         weight = torch.permute(weight, (*others, slot)) if slot != len(ends) - 1 else weight
         return _contract(weight, [pieces[axis].value for axis in others])
 
+    def shared(self, ends: Sequence[Variable], slopes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Both triangles of a lateral weight hold the same numbers, its diagonal none."""
+        if not is_lateral(ends):
+            return dict(slopes)
+        slope = slopes["weight"]
+        return {"weight": (slope + slope.T) * off_diagonal(ends[0]).to(slope.device)}
+
+    def flaw(self, ends: Sequence[Variable], values: Mapping[str, Tensor]) -> str | None:
+        """A lateral weight must be symmetric and leave no site to itself."""
+        weight = values["weight"]
+        if not is_lateral(ends) or bool((weight == weight.T * off_diagonal(ends[0]).to(weight.device)).all()):
+            return None
+        return "is not symmetric with zeros between a site and itself"
+
     def gradient(self, g: Emitter, theta: Theta, ends: Sequence[Variable], values: Sequence[Expr]) -> dict[str, Expr]:
         """The mean product of the statistics: for a lateral edge that of each pair, in both places that hold its weight."""
         chains = values[0].shape[0]

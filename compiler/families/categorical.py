@@ -64,7 +64,7 @@ class Categorical(Family):
     def encode(self, values: Tensor) -> Tensor:
         """One-hot rows."""
         dtype = values.dtype if values.is_floating_point() else torch.float32
-        return torch.nn.functional.one_hot(values.flatten(1).long(), self.k).to(dtype).flatten(1)
+        return torch.nn.functional.one_hot(values.reshape(values.shape[0], -1).long(), self.k).to(dtype).flatten(1)
 
     def decode(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:
         """int64 state numbers."""

@@ -70,7 +70,7 @@ class Normal(Family):
 
     def encode(self, values: Tensor) -> Tensor:
         """beta x."""
-        flat = values.flatten(1)
+        flat = values.reshape(values.shape[0], -1)
         return (flat if flat.is_floating_point() else flat.to(torch.float32)) * self.precision
 
     def decode(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:

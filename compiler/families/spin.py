@@ -60,7 +60,8 @@ class Spin(Family):
 
     def encode(self, values: Tensor) -> Tensor:
         """The values themselves."""
-        return values.flatten(1) if values.is_floating_point() else values.flatten(1).to(torch.float32)
+        flat = values.reshape(values.shape[0], -1)
+        return flat if flat.is_floating_point() else flat.to(torch.float32)
 
     def decode(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:
         """int8 signs."""

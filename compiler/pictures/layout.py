@@ -165,7 +165,10 @@ def wire(start: Point, end: Point, bend: float, arrow: bool) -> str:
     last = (end[0] - TIP, end[1]) if arrow else end
     turn = (max(start[0], end[0] - bend), start[1])
     middle = (turn[0] + last[0]) / 2
-    path = [start, *([_between(start, turn, 1 / 3), _between(start, turn, 2 / 3), turn] if turn[0] > start[0] + 1 else [])]
+    path = [
+        start,
+        *([_between(start, turn, 1 / 3), _between(start, turn, 2 / 3), turn] if turn[0] > start[0] + 1 else []),
+    ]
     path += [(middle, start[1]), (middle, last[1]), last]
     return tip + " ".join(map(_point, path))
 

@@ -47,7 +47,9 @@ def _draw_variable(picture: graphviz.Graph, variable: Variable) -> None:
     label = style.stacked([name, style.soft(type_text(variable)), style.soft(plural(variable.sites, "site"))])
     look = {"fillcolor": style.OBSERVED, "penwidth": "1.8"} if variable.observed else {}
     tip = f"{'observed' if variable.observed else 'latent'} {variable.name} : {type_text(variable)}"
-    picture.node(variable.name, label=label, shape="circle", margin="0", width="1.45", tooltip=variable.doc or tip, **look)
+    picture.node(
+        variable.name, label=label, shape="circle", margin="0", width="1.45", tooltip=variable.doc or tip, **look
+    )
 
 
 def _draw_term(picture: graphviz.Graph, graph: FactorGraph, term: Term) -> None:

@@ -60,9 +60,7 @@ def _block(
     return [Draw(where, number, region, tuple(_readings(graph, schedule, region, known))) for region in block]
 
 
-def _readings(
-    graph: FactorGraph, schedule: Schedule, target: Region, known: Mapping[str, Region]
-) -> Iterator[Reading]:
+def _readings(graph: FactorGraph, schedule: Schedule, target: Region, known: Mapping[str, Region]) -> Iterator[Reading]:
     """The messages into a region when, beside what is clamped, the regions of `known` have values."""
     for term, slot in graph.touching(target.name):
         ends = []
@@ -70,7 +68,11 @@ def _readings(
             if end == slot:
                 continue
             reach = meets(term, slot, end, target)
-            held = [(regions[variable.name], fixed) for regions, fixed in ((schedule.clamped, True), (known, False)) if variable.name in regions]
+            held = [
+                (regions[variable.name], fixed)
+                for regions, fixed in ((schedule.clamped, True), (known, False))
+                if variable.name in regions
+            ]
             parts = [(Region(variable, np.intersect1d(reach, region.sites)), fixed) for region, fixed in held]
             ends.append([(part, fixed) for part, fixed in parts if part.sites.size])
         for choice in product(*ends):

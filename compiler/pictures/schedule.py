@@ -89,8 +89,16 @@ def _draw_group(picture: graphviz.Digraph, index: int, timeline: Timeline, layou
     group, panel = timeline.groups[index], layout.panels[index]
     framed = group.phase in ("pass", "sweep", "after")
     with picture.subgraph(name=f"cluster_{index}") as box:
-        look = {"style": "rounded,filled", "color": style.FAINT, "fillcolor": style.PANEL} if framed else {"style": "invis"}
-        title = {"label": f"<{style.bold(group.title)}>", "lp": f"{panel.x:g},{layout.group_title:g}"} if framed else {"label": ""}
+        look = (
+            {"style": "rounded,filled", "color": style.FAINT, "fillcolor": style.PANEL}
+            if framed
+            else {"style": "invis"}
+        )
+        title = (
+            {"label": f"<{style.bold(group.title)}>", "lp": f"{panel.x:g},{layout.group_title:g}"}
+            if framed
+            else {"label": ""}
+        )
         box.attr("graph", bb=panel.corners(), fontsize="13", **title, **look)
         for place, column in enumerate(group.columns):
             with box.subgraph(name=f"column_{index}_{place}") as lane:

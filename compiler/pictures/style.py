@@ -38,7 +38,9 @@ def graph(name: str, title: str) -> graphviz.Graph:
 
 def _dress(picture: graphviz.Graph | graphviz.Digraph, title: str) -> None:
     text = {"fontname": FONT, "fontcolor": INK}
-    picture.attr("graph", label=f"<{title}>", labelloc="t", labeljust="l", fontsize="12", bgcolor=PAPER, pad="0.25", **text)
+    picture.attr(
+        "graph", label=f"<{title}>", labelloc="t", labeljust="l", fontsize="12", bgcolor=PAPER, pad="0.25", **text
+    )
     picture.attr("node", fontsize="12", color=INK, fillcolor=PAPER, style="filled", penwidth="1.2", **text)
     picture.attr("edge", fontname=FONT, fontsize="10", fontcolor=SOFT, color=INK, penwidth="1.1", arrowsize="0.7")
 

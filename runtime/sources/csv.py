@@ -62,7 +62,7 @@ class Csv(Source):
         rows: list[Array] = []
         for cells in islice(self._lines(place, span), int(self.header), None):
             if len(cells) != len(names):
-                why = f"row {len(rows)} has {len(cells)} cells where there are {len(names)} columns"
+                why = f"row {len(rows)} does not have {len(names)} cells but {len(cells)}"
                 raise GmcError(errors.data_file_unreadable(span, self.path, why))
             rows.append(self._numbers(cells[chosen], len(rows), name, span))
         values = np.stack(rows) if rows else np.empty((0, chosen.stop - chosen.start))

@@ -220,7 +220,7 @@ def test_csv_without_a_header(tmp_path: Path) -> None:
 
 def test_csv_mistakes(tmp_path: Path) -> None:
     bad = {
-        "ragged.csv": (b"a,b\n1,2\n3\n", "GM651: `ragged.csv` cannot be read: row 1 has 1 cells where there are 2"),
+        "ragged.csv": (b"a,b\n1,2\n3\n", "GM651: `ragged.csv` cannot be read: row 1 does not have 2 cells but 1"),
         "twice.csv": (b"a,a\n1,2\n", "GM651: `twice.csv` cannot be read: two columns are called `a`"),
         "latin.csv": (b"a,b\n1,\xe9\n", "GM651: `latin.csv` cannot be read: it is not UTF-8 text"),
         "word.csv": (b"a,b\n1,2\none,2\n", "GM655: column `a` does not hold numbers: row 1 has `one`"),

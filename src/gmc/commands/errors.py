@@ -1,10 +1,10 @@
-"""Diagnostics of the command line: GM80x, and GM899 for what no user can mend."""
+"""Diagnostics of the command line: GM81x, and GM899 for what no user can mend."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from gmc.dsl.diagnostic import Diagnostic, Severity
+from gmc.dsl.diagnostic import Diagnostic
 from gmc.dsl.errors.catalogue import Finding, diagnostic
 from gmc.dsl.errors.names import COMMAND_LINE
 from gmc.dsl.errors.phrases import did_you_mean, one_of, quoted
@@ -12,37 +12,37 @@ from gmc.dsl.source import Span
 
 WRONG_COMMAND = COMMAND_LINE | {
     "GM120", "GM121", "GM720", "GM721", "GM722", "GM724", "GM725", "GM730", "GM731", "GM732", "GM733", "GM734", "GM735", "GM736", "GM740", "GM741",
-    "GM800", "GM801", "GM802", "GM803", "GM804",
+    "GM803", "GM810", "GM811", "GM812", "GM813", "GM814", "GM816",
 }  # fmt: skip
 """Codes of what another command line would mend, rather than another model or other data."""
 
 
-@diagnostic("GM800", "wrong command line")
+@diagnostic("GM810", "wrong command line")
 def usage(span: Span | None, message: str, help: str | None) -> Finding:
     """An option or argument that is unknown, missing, or of the wrong form."""
     return Finding(message, help)
 
 
-@diagnostic("GM801", "file in the way")
+@diagnostic("GM811", "file in the way")
 def file_exists(span: Span | None, path: str) -> Finding:
     """A new file would take the place of one that is there."""
     return Finding(f"`{path}` exists already, and nothing was written", "choose another name, or remove it")
 
 
-@diagnostic("GM802", "unknown code")
+@diagnostic("GM812", "unknown code")
 def unknown_code(span: Span | None, code: str, codes: Iterable[str]) -> Finding:
     """`gmc explain` of a code that no diagnostic has."""
     help = did_you_mean(code, codes) or "`gmc explain` without a code lists all of them"
     return Finding(f"no diagnostic has the code `{code}`", help)
 
 
-@diagnostic("GM803", "unknown kind of file")
+@diagnostic("GM813", "unknown kind of file")
 def unknown_ending(span: Span | None, path: str, endings: Sequence[str]) -> Finding:
     """An output file whose name does not end in one of the kinds that can be written."""
     return Finding(f"`{path}` does not say which kind of file to write", f"let its name end in {one_of(endings)}")
 
 
-@diagnostic("GM804", "no chain chosen")
+@diagnostic("GM814", "no chain chosen")
 def which_chain(span: Span | None, names: Sequence[str]) -> Finding:
     """Something that is about one chain, without `--chain`, in a file that does not have exactly one."""
     if not names:
@@ -50,22 +50,13 @@ def which_chain(span: Span | None, names: Sequence[str]) -> Finding:
     return Finding("this is about one chain", f"choose one with `--chain`: {one_of(quoted(names))}")
 
 
-@diagnostic("GM805", "out of memory")
+@diagnostic("GM815", "out of memory")
 def out_of_memory(span: Span | None, reason: str) -> Finding:
     """More memory was asked for than there is."""
     return Finding(f"there is not enough memory: {reason}", "use a smaller batch, fewer chains or a smaller model")
 
 
-@diagnostic("GM806", "Graphviz not found", Severity.WARNING)
-def no_graphviz(span: Span | None, path: str, written: str) -> Finding:
-    """A picture that needs the program `dot`, which is not installed; its DOT text is written instead."""
-    return Finding(
-        f"`{path}` needs Graphviz, whose program `dot` is not here; its DOT text is in `{written}`",
-        f"install it (https://graphviz.org/download), then run again, or `dot -O -T{path.rpartition('.')[2]} {written}`",
-    )
-
-
-@diagnostic("GM807", "no picture in it")
+@diagnostic("GM816", "no picture in it")
 def no_image(span: Span | None, path: str, reason: str) -> Finding:
     """Samples that cannot be drawn as images."""
     return Finding(f"`{path}` cannot be drawn: {reason}", "write the samples to a file that ends in .npz")

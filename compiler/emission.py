@@ -183,12 +183,12 @@ class Emission:
         rest: Mapping[str, Piece],
     ) -> dict[str, Any]:
         """The statistics of the targets, put together from what is clamped, active and deferred."""
-        return {
-            n: g.assemble(
-                [*clamped.get(n, ()), *([state[n]] if n in state else []), *([rest[n]] if n in rest else [])], target
-            )
-            for n, target in targets.items()
-        }
+        out = {}
+        for n, target in targets.items():
+            pieces = [*clamped.get(n, ()), *([state[n]] if n in state else []), *([rest[n]] if n in rest else [])]
+            # a variable without sites, as a layer that a parameter leaves out, has no pieces
+            out[n] = g.assemble(pieces, target) if pieces else g.input("blank", fixed=True)[:, :0]
+        return out
 
 
 def _put(g: Emitter, whole: Piece, part: Piece) -> Piece:

@@ -6,7 +6,7 @@ The same file gives the same text: no addresses, times, places in the file syste
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -19,8 +19,8 @@ from gmc.compiler.graph import FactorGraph
 from gmc.compiler.pictures.listing import schedule_text
 from gmc.compiler.pictures.names import clamp_source, factor_text, part_name, shape_text, start_source, type_text
 from gmc.compiler.program import Program
-from gmc.compiler.region import Region
-from gmc.compiler.schedule import Schedule, sites_of
+from gmc.compiler.region import Region, sites_of
+from gmc.compiler.schedule import Schedule
 from gmc.dsl import syntax
 from gmc.dsl.errors.phrases import plural
 from gmc.dsl.model import Chain, Checked, Clamp, Data, Stage
@@ -175,16 +175,15 @@ def emit_graph(graph: FactorGraph) -> str:
         for t in graph.terms
     ]
     parameters = [(p.name, p.role, shape_text(p.shape) or "one number") for p in graph.parameters]
-    parts = [(f"variables of {graph.model.name}", variables), ("terms", terms), ("parameters", parameters)]
-    return "\n".join(line for title, rows in parts for line in (title, *_columns(rows), "")).rstrip() + "\n"
+    parts = [f"variables of {graph.model.name}", *_columns(variables), "", "terms", *_columns(terms)]
+    return "\n".join([*parts, "", "parameters", *_columns(parameters)]) + "\n"
 
 
-def _columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    found = list(rows)
-    if not found:
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    if not rows:
         return ["  none"]
-    widths = [max(len(row[n]) for row in found) for n in range(len(found[0]))]
-    return ["  " + "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in found]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    return ["  " + "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 # ── Schedules and programs ───────────────────────────────────────────────────────────────────────────────────────────

@@ -53,7 +53,7 @@ class Family(FamilyWord):
 
     def decode_mean(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Mean values `[n, *shape]` (for a categorical probabilities `[n, *shape, k]`) of mean statistics."""
-        return statistic.reshape(-1, *shape)
+        return statistic.reshape(statistic.shape[0], *shape)
 
     @abstractmethod
     def bias_for(self, mean: Tensor) -> Tensor:

@@ -135,7 +135,7 @@ def diverging(
 
 
 def curves(path: Path, rows: Iterable[Mapping[str, Any]]) -> bool:
-    """Plots the numbers of `metrics.jsonl` against the epoch or step, a panel each and a line each stage, as PNG.
+    """Plots the numbers of `metrics.jsonl` against the epoch (or the updates), a panel each and a line each stage, as PNG.
 
     False, and no file, where there is nothing to plot.
 
@@ -143,8 +143,8 @@ def curves(path: Path, rows: Iterable[Mapping[str, Any]]) -> bool:
         GmcError: the file cannot be written.
     """
     records = list(rows)
-    axis = next((key for key in ("epoch", "step", "update") if any(key in row for row in records)), None)
-    aside = {"epoch", "step", "update", "seconds", "time"}
+    axis = next((key for key in ("epoch", "updates") if any(key in row for row in records)), None)
+    aside = {"epoch", "updates"}
     keys = [k for k in dict.fromkeys(k for row in records for k in row) if k not in aside and _plotted(records, k)]
     if axis is None or not keys:
         return False
@@ -173,7 +173,8 @@ def curves(path: Path, rows: Iterable[Mapping[str, Any]]) -> bool:
     for panel in panels[len(keys) :]:
         panel.set_visible(False)
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", metadata={"Software": None})
     write_bytes(path, buffer.getvalue())
     return True
 

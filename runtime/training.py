@@ -104,6 +104,14 @@ def read_weights(compiled: Compiled, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def _describe(compiled: Compiled, out: Path, settings: Mapping[str, object], mark: str) -> None:
+    """Writes what a run is a run of."""
+    write_text(out / MODEL, compiled.checked.source.text)
+    params = {p.name: p.value for p in compiled.checked.params}
+    config = {"model": compiled.checked.model.name, "params": params, **settings, "fingerprint": mark}
+    write_text(out / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
 def _refuse(compiled: Compiled, out: Path, resume: bool, settings: Mapping[str, object]) -> None:
     """Refuses a folder that holds something else, or a resume that would not go on with what was begun."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
@@ -155,15 +163,7 @@ class _Session:
             for name in (STATE, WEIGHTS, METRICS):
                 (self.out / name).unlink(missing_ok=True)
         self.log, _ = open_metrics(self.out / METRICS, length)
-        write_text(self.out / MODEL, self.compiled.checked.source.text)
-        params = {p.name: p.value for p in self.compiled.checked.params}
-        config = {
-            "model": self.compiled.checked.model.name,
-            "params": params,
-            **self.settings,
-            "fingerprint": self.mark,
-        }
-        write_text(self.out / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+        _describe(self.compiled, self.out, self.settings, self.mark)
 
     def run(self, watch: Callable[[Progress], None] | None, tensorboard: bool) -> None:
         """Trains to the end, with checkpoints."""

@@ -66,7 +66,7 @@ class Bernoulli(Family):
 
     def decode(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:
         """uint8 zeros and ones."""
-        return statistic.to(torch.uint8).reshape(-1, *shape)
+        return statistic.to(torch.uint8).reshape(statistic.shape[0], *shape)
 
     def bias_for(self, mean: Tensor) -> Tensor:
         """The logit of the mean, which is kept within [0.001, 0.999]."""

@@ -68,11 +68,11 @@ class Categorical(Family):
 
     def decode(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:
         """int64 state numbers."""
-        return statistic.unflatten(1, (-1, self.k)).argmax(dim=2).reshape(-1, *shape)
+        return statistic.unflatten(1, (-1, self.k)).argmax(dim=2).reshape(statistic.shape[0], *shape)
 
     def decode_mean(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Probabilities `[n, *shape, k]`."""
-        return statistic.reshape(-1, *shape, self.k)
+        return statistic.reshape(statistic.shape[0], *shape, self.k)
 
     def bias_for(self, mean: Tensor) -> Tensor:
         """The log of the frequencies, kept above 0.001, centred on each site since a constant changes nothing."""

@@ -75,7 +75,7 @@ class Normal(Family):
 
     def decode(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:
         """x = T / beta."""
-        return (statistic / self.precision).reshape(-1, *shape)
+        return (statistic / self.precision).reshape(statistic.shape[0], *shape)
 
     def decode_mean(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:
         """The mean of x."""

@@ -65,7 +65,7 @@ class Spin(Family):
 
     def decode(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:
         """int8 signs."""
-        return statistic.to(torch.int8).reshape(-1, *shape)
+        return statistic.to(torch.int8).reshape(statistic.shape[0], *shape)
 
     def bias_for(self, mean: Tensor) -> Tensor:
         """The inverse hyperbolic tangent of the mean, which is kept within [-0.998, 0.998]."""

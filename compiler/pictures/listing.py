@@ -18,8 +18,8 @@ from gmc.compiler.pictures.names import (
 )
 from gmc.compiler.pictures.readings import Draw, Reading, draws
 from gmc.compiler.pictures.timeline import fold
-from gmc.compiler.region import Region
-from gmc.compiler.schedule import Schedule, sites_of
+from gmc.compiler.region import Region, sites_of
+from gmc.compiler.schedule import Schedule
 from gmc.dsl.model import Clamp
 from gmc.dsl.vocabulary import StartWord
 
@@ -111,7 +111,8 @@ def _line(head: str, what: str, rest: str) -> str:
 
 
 def _pass(head: str, blocks: list[tuple[Draw, ...]]) -> list[str]:
-    lines, first = [], 0
+    lines: list[str] = []
+    first = 0
     for run in fold([tuple(draw.region for draw in block) for block in blocks]):
         last = first + len(run)
         number = f"{first + 1}." if len(run) == 1 else f"{first + 1}-{last}."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import graphviz
+from math import prod
 
 from gmc.compiler.graph import FactorGraph, Term
 from gmc.compiler.pictures import style
+from gmc.compiler.pictures.dot import Dot
 from gmc.compiler.pictures.names import factor_text, shape_text, type_text
 from gmc.dsl.errors.phrases import plural
 from gmc.dsl.model import Variable
@@ -13,17 +14,17 @@ from gmc.dsl.model import Variable
 
 def graph_dot(graph: FactorGraph) -> str:
     """The model as DOT text: observed variables shaded, at the bottom; lateral terms as loops, those of third order as small squares."""
-    picture = style.graph(graph.model.name, _title(graph))
+    picture = style.picture("graph", graph.model.name, _title(graph))
     picture.attr("graph", rankdir="BT", nodesep="0.6", ranksep="0.75")
     for variable in graph.variables:
         _draw_variable(picture, variable)
     for term in graph.terms:
         _draw_term(picture, graph, term)
-    return str(picture.source)
+    return picture.text()
 
 
 def _title(graph: FactorGraph) -> str:
-    numbers = sum(_count(parameter.shape) for parameter in graph.parameters)
+    numbers = sum(prod(parameter.shape) for parameter in graph.parameters)
     facts = (
         plural(len(graph.variables), "variable"),
         plural(len(graph.terms), "edge"),
@@ -35,14 +36,7 @@ def _title(graph: FactorGraph) -> str:
     return "".join(f'{line}<br align="left"/>' for line in lines)
 
 
-def _count(shape: tuple[int, ...]) -> int:
-    total = 1
-    for length in shape:
-        total *= length
-    return total
-
-
-def _draw_variable(picture: graphviz.Graph, variable: Variable) -> None:
+def _draw_variable(picture: Dot, variable: Variable) -> None:
     name = f'<font point-size="18">{style.bold(variable.name)}</font>'
     label = style.stacked([name, style.soft(type_text(variable)), style.soft(plural(variable.sites, "site"))])
     look = {"fillcolor": style.OBSERVED, "penwidth": "1.8"} if variable.observed else {}
@@ -52,20 +46,20 @@ def _draw_variable(picture: graphviz.Graph, variable: Variable) -> None:
     )
 
 
-def _draw_term(picture: graphviz.Graph, graph: FactorGraph, term: Term) -> None:
+def _draw_term(picture: Dot, graph: FactorGraph, term: Term) -> None:
     ends = [variable.name for variable in term.ends]
     tip = term.edge.doc or f"edge {term.name}: {' -- '.join(ends)} by {factor_text(term)}"
     if len(ends) == 2:
-        picture.edge(*ends, label=style.beside(_lines(graph, term)), tooltip=tip, labeltooltip=tip)
+        picture.edge(ends[0], ends[1], label=style.beside(_lines(graph, term)), tooltip=tip, labeltooltip=tip)
         return
     square = f"edge {term.name}"
     mark = f'<td port="at" bgcolor="{style.INK}" width="12" height="12" fixedsize="true"></td>'
     table = f'<table border="0" cellborder="0" cellspacing="4"><tr>{mark}<td>{style.table(_lines(graph, term))}</td></tr></table>'
     picture.node(square, label=f"<{table}>", shape="plaintext", style="", tooltip=tip)
     first, *others = ends
-    picture.edge(first, f"{square}:at", tooltip=tip)
+    picture.edge(first, square, head_port="at", tooltip=tip)
     for other in others:
-        picture.edge(f"{square}:at", other, tooltip=tip)
+        picture.edge(square, other, tail_port="at", tooltip=tip)
 
 
 def _lines(graph: FactorGraph, term: Term) -> list[str]:

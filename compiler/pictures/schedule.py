@@ -6,10 +6,9 @@ places are computed here (`layout=nop2`), so that the picture is the same whatev
 
 from __future__ import annotations
 
-import graphviz
-
 from gmc.compiler.graph import FactorGraph
 from gmc.compiler.pictures import style
+from gmc.compiler.pictures.dot import Dot
 from gmc.compiler.pictures.layout import BORDER, Box, Layout, across, arrivals, beside, lay_out, loop, wire
 from gmc.compiler.pictures.listing import schedule_json as schedule_json
 from gmc.compiler.pictures.listing import schedule_text as schedule_text
@@ -29,7 +28,7 @@ def schedule_dot(graph: FactorGraph, schedule: Schedule, sweeps_shown: int = 2) 
     """The chain as DOT text: clamped values and starts, pass 0, the first `sweeps_shown` sweeps, the last one, and what is drawn after it."""
     timeline = unroll(graph, schedule, max(1, sweeps_shown))
     layout = lay_out(graph, timeline, _size)
-    picture = style.digraph(f"{graph.model.name}.{schedule.chain.name}", _title(graph, schedule, timeline))
+    picture = style.picture("digraph", f"{graph.model.name}.{schedule.chain.name}", _title(graph, schedule, timeline))
     picture.attr("graph", layout="nop2", outputorder="nodesfirst")
     for index in range(len(timeline.groups)):
         _draw_group(picture, index, timeline, layout)
@@ -43,7 +42,7 @@ def schedule_dot(graph: FactorGraph, schedule: Schedule, sweeps_shown: int = 2) 
     for before, node in timeline.carried:
         path = wire(layout.nodes[before.number].right, layout.nodes[node.number].left, BEND, arrow=False)
         picture.edge(_name(before), _name(node), pos=path, style="dotted", arrowhead="none", color=style.SOFT)
-    return str(picture.source)
+    return picture.text()
 
 
 def _title(graph: FactorGraph, schedule: Schedule, timeline: Timeline) -> str:
@@ -85,29 +84,28 @@ def _legend(timeline: Timeline) -> str:
     return _joined(said)
 
 
-def _draw_group(picture: graphviz.Digraph, index: int, timeline: Timeline, layout: Layout) -> None:
+def _draw_group(picture: Dot, index: int, timeline: Timeline, layout: Layout) -> None:
     group, panel = timeline.groups[index], layout.panels[index]
     framed = group.phase in ("pass", "sweep", "after")
-    with picture.subgraph(name=f"cluster_{index}") as box:
-        look = (
-            {"style": "rounded,filled", "color": style.FAINT, "fillcolor": style.PANEL}
-            if framed
-            else {"style": "invis"}
-        )
-        title = (
-            {"label": f"<{style.bold(group.title)}>", "lp": f"{panel.x:g},{layout.group_title:g}"}
-            if framed
-            else {"label": ""}
-        )
-        box.attr("graph", bb=panel.corners(), fontsize="13", **title, **look)
+    look = {"style": "invis", "label": ""}
+    if framed:
+        at = f"{panel.x:g},{layout.group_title:g}"
+        look = {"style": "rounded,filled", "color": style.FAINT, "fillcolor": style.PANEL}
+        look |= {"label": f"<{style.bold(group.title)}>", "lp": at, "fontsize": "13"}
+    with picture.subgraph(f"cluster_{index}"):
+        picture.attr("graph", bb=panel.corners(), **look)
         for place, column in enumerate(group.columns):
-            with box.subgraph(name=f"column_{index}_{place}") as lane:
-                if column.title:
-                    at = f"{layout.columns[index][place]:g},{layout.column_title:g}"
-                    lane.node(f"head_{index}_{place}", label=column.title, pos=at, shape="plaintext", style="", fontsize="10", fontcolor=style.SOFT, width="0.5", height="0.15")  # fmt: skip
+            with picture.subgraph(f"column_{index}_{place}"):
+                _draw_head(picture, f"head_{index}_{place}", column.title, layout.columns[index][place], layout)
                 for node in column.nodes:
-                    where = layout.nodes[node.number]
-                    lane.node(_name(node), **_look(node), **_place(where, _borders(node)), fixedsize="true")
+                    box = layout.nodes[node.number]
+                    picture.node(_name(node), **_look(node), **_place(box, _borders(node)), fixedsize="true")
+
+
+def _draw_head(picture: Dot, name: str, title: str, x: float, layout: Layout) -> None:
+    if title:
+        look = {"shape": "plaintext", "style": "", "fontsize": "10", "fontcolor": style.SOFT}
+        picture.node(name, label=title, pos=f"{x:g},{layout.column_title:g}", width="0.5", height="0.15", **look)
 
 
 def _place(box: Box, borders: int) -> dict[str, str]:
@@ -174,7 +172,7 @@ def _arrow(message: Message) -> dict[str, str]:
 
 
 def _draw_message(
-    picture: graphviz.Digraph, message: Message, source: Node, layout: Layout, end: tuple[float, float] | None
+    picture: Dot, message: Message, source: Node, layout: Layout, end: tuple[float, float] | None
 ) -> None:
     start, target = layout.nodes[source.number], layout.nodes[message.target.number]
     if source is message.target:
@@ -193,9 +191,7 @@ def _label(message: Message, end: tuple[float, float] | None) -> dict[str, str]:
     return {"label": message.term.name, "lp": f"{end[0] - BEND / 2:.1f},{end[1] + 8:.1f}", "fontsize": "9"}
 
 
-def _draw_product(
-    picture: graphviz.Digraph, place: int, message: Message, layout: Layout, end: tuple[float, float]
-) -> None:
+def _draw_product(picture: Dot, place: int, message: Message, layout: Layout, end: tuple[float, float]) -> None:
     joint, look = f"product_{place}", _arrow(message)
     middle = (end[0] - 26.0, end[1])
     side = f"{JOINT / 72:.3f}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Literal
 
-import graphviz
-
+from gmc.compiler.pictures.dot import Dot
 from gmc.compiler.region import Region
 
 FONT = "Helvetica,Arial,sans-serif"
@@ -22,27 +22,15 @@ ICON = 8
 CELL = 5
 
 
-def digraph(name: str, title: str) -> graphviz.Digraph:
-    """An empty picture of arrows, with a title in HTML-like markup above it."""
-    picture = graphviz.Digraph(name=name)
-    _dress(picture, title)
-    return picture
-
-
-def graph(name: str, title: str) -> graphviz.Graph:
-    """An empty picture of lines, with a title in HTML-like markup above it."""
-    picture = graphviz.Graph(name=name)
-    _dress(picture, title)
-    return picture
-
-
-def _dress(picture: graphviz.Graph | graphviz.Digraph, title: str) -> None:
+def picture(kind: Literal["graph", "digraph"], name: str, title: str) -> Dot:
+    """An empty picture, with a title in HTML-like markup above it."""
+    dot = Dot(kind, name)
     text = {"fontname": FONT, "fontcolor": INK}
-    picture.attr(
-        "graph", label=f"<{title}>", labelloc="t", labeljust="l", fontsize="12", bgcolor=PAPER, pad="0.25", **text
-    )
-    picture.attr("node", fontsize="12", color=INK, fillcolor=PAPER, style="filled", penwidth="1.2", **text)
-    picture.attr("edge", fontname=FONT, fontsize="10", fontcolor=SOFT, color=INK, penwidth="1.1", arrowsize="0.7")
+    place = {"labelloc": "t", "labeljust": "l", "bgcolor": PAPER, "pad": "0.25"}
+    dot.attr("graph", label=f"<{title}>", fontsize="12", **place, **text)
+    dot.attr("node", fontsize="12", color=INK, fillcolor=PAPER, style="filled", penwidth="1.2", **text)
+    dot.attr("edge", fontname=FONT, fontsize="10", fontcolor=SOFT, color=INK, penwidth="1.1", arrowsize="0.7")
+    return dot
 
 
 def bold(text: str) -> str:

@@ -17,8 +17,8 @@ from gmc.compiler.colouring import Block
 from gmc.compiler.factor import Complete
 from gmc.compiler.graph import FactorGraph, Term
 from gmc.compiler.pictures.names import clamp_source, start_source
-from gmc.compiler.region import Index, Region
-from gmc.compiler.schedule import Schedule, sites_of
+from gmc.compiler.region import Index, Region, sites_of
+from gmc.compiler.schedule import Schedule
 
 Phase = Literal["clamped", "start", "pass", "sweep", "carried", "after"]
 
@@ -182,9 +182,9 @@ class _Walk:
             found.append(self.node("clamped", region, source=clamp_source(clamp)))
         for name in self.schedule.supplied:
             start = chain.start(name)
-            region = self.schedule.free[name] if alone else self.schedule.active.get(name)
-            if start is not None and region is not None:
-                found.append(self.node("start", region, source=start_source(start)))
+            regions = self.schedule.free if alone else self.schedule.active
+            if start is not None and name in regions:
+                found.append(self.node("start", regions[name], source=start_source(start)))
         for node in found:
             self.holders.put(node.region, node.number)
         if found:

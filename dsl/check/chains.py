@@ -68,9 +68,11 @@ def refuse_circles(context: Context, chains: Sequence[syntax.Chain]) -> bool:
 
 
 def warn_of_idle(context: Context, chains: Iterable[model.Chain], graph: model.Model, compared: frozenset[str]) -> None:
-    """A chain in which nothing is free does nothing, unless an objective compares it."""
+    """A chain in which nothing is free does nothing, unless an objective compares it or another chain takes its values."""
+    chains = tuple(chains)
+    used = compared.union(*(chain.needs for chain in chains))
     for chain in chains:
-        if graph.variables and chain.name not in compared and not _free(chain.clamps, graph):
+        if graph.variables and chain.name not in used and not _free(chain.clamps, graph):
             context.add(errors.nothing_free(chain.span, chain.name))
 
 

@@ -64,7 +64,8 @@ def _ends(edge: syntax.Edge) -> tuple[syntax.Name, ...]:
 
 def _variable(context: Context, tree: syntax.Variable) -> Iterator[model.Variable]:
     bound = bind(context, tree.family, FAMILY)
-    sizes = [values.integer(context, size, "a size", 1) for size in tree.shape]
+    # a latent variable may have no sites, so that a parameter can leave a layer out
+    sizes = [values.integer(context, size, "a size", int(tree.kind == "observed")) for size in tree.shape]
     shape = tuple(size for size in sizes if size is not None)
     if bound is None or len(shape) != len(sizes):
         return

@@ -20,6 +20,7 @@ from gmc.dsl import syntax
 from gmc.dsl.check import check
 from gmc.dsl.diagnostic import Diagnostic, GmcError, has_errors
 from gmc.dsl.errors.syntax import file_not_found
+from gmc.dsl.lexer import reserved_words
 from gmc.dsl.model import Checked
 from gmc.dsl.parser import parse
 from gmc.dsl.source import Source, Span
@@ -89,7 +90,7 @@ def mutated_text(rng: random.Random) -> str:
     for _ in range(rng.choice([1, 1, 2, 3, 8])):
         at, end = sorted(rng.randrange(len(tokens)) for _ in range(2))
         end = min(end, at + 12)
-        match rng.randrange(6):
+        match rng.randrange(9):
             case 0:
                 del tokens[at]
             case 1:
@@ -97,7 +98,14 @@ def mutated_text(rng: random.Random) -> str:
             case 2:
                 del tokens[at:end]
             case _:
-                tokens[at] = rng.choice([token for token in tokens if token[0].isalnum() == tokens[at][0].isalnum()])
+                names = [at for at, token in enumerate(tokens) if token[0].isalnum()]
+                at = rng.choice(names or [0])
+                alike = [
+                    t
+                    for t in tokens
+                    if (t[0].isalpha(), t[0].isdigit()) == (tokens[at][0].isalpha(), tokens[at][0].isdigit())
+                ]
+                tokens[at] = rng.choice([token for token in alike if token not in reserved_words()] or alike)
         tokens = tokens or ["model"]
     return "".join(tokens)
 
@@ -251,7 +259,7 @@ def trees() -> list[tuple[Source, syntax.File]]:
 def test_mutated_trees(seed: int, trees: list[tuple[Source, syntax.File]]) -> None:
     rng = random.Random(100 + seed)
     right = 0
-    for _ in range(400):
+    for _ in range(250):
         source, file = trees[-1] if rng.random() < 0.5 else rng.choice(trees)
         for _ in range(rng.choice([1, 1, 2, 3, 8])):
             file = _mutate(rng, file)
@@ -260,7 +268,7 @@ def test_mutated_trees(seed: int, trees: list[tuple[Source, syntax.File]]) -> No
         except Exception as error:
             error.add_note(repr(file))
             raise
-    assert 10 < right < 350
+    assert 0 < right < 200
 
 
 def test_right_program(trees: list[tuple[Source, syntax.File]]) -> None:

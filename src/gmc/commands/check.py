@@ -13,7 +13,11 @@ from gmc.commands.report import Reporter
 from gmc.dsl.diagnostic import Diagnostic, GmcError
 
 
-@command("check", examples=["gmc check rbm.gm", "gmc check --set hidden=500 rbm.gm", "gmc check --format json *.gm"])
+@command(
+    "check",
+    "Say everything that is wrong with files.",
+    examples=["gmc check rbm.gm", "gmc check --set hidden=500 rbm.gm", "gmc check --format json *.gm"],
+)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @set_option
 @data_option

@@ -56,10 +56,12 @@ def out_of_memory(span: Span | None, reason: str) -> Finding:
     return Finding(f"there is not enough memory: {reason}", "use a smaller batch, fewer chains or a smaller model")
 
 
-@diagnostic("GM816", "no picture in it")
-def no_image(span: Span | None, path: str, reason: str) -> Finding:
-    """Samples that cannot be drawn as images."""
-    return Finding(f"`{path}` cannot be drawn: {reason}", "write the samples to a file that ends in .npz")
+@diagnostic("GM816", "trained run in the way")
+def trained_run(span: Span | None, path: str, file: str) -> Finding:
+    """An untrained model would take the place of a trained one."""
+    return Finding(
+        f"`{path}` holds a trained run (`{file}`), and nothing was written", "choose another folder with `--out`"
+    )
 
 
 @diagnostic("GM899", "bug in gmc")

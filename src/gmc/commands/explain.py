@@ -13,7 +13,7 @@ from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.errors.catalogue import Entry, catalogue, page_path
 
 
-@command("explain", examples=["gmc explain GM417", "gmc explain"])
+@command("explain", "Say what a diagnostic's code means.", examples=["gmc explain GM417", "gmc explain"])
 @click.argument("code", required=False)
 def main(code: str | None) -> None:
     """Say what the diagnostic CODE means, with an example and how to mend it; without CODE list them all."""

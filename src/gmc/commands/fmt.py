@@ -28,6 +28,7 @@ class Formatted:
 
 @command(
     "fmt",
+    "Rewrite files in the one style.",
     examples=["gmc fmt rbm.gm", "gmc fmt --check *.gm", "gmc fmt --diff rbm.gm", "gmc fmt - < rbm.gm > tidy.gm"],
 )
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True)
@@ -97,7 +98,10 @@ def difference(found: Formatted) -> str:
     """What would change, as a unified diff; empty where nothing would."""
     name = "<stdin>" if found.path == STDIN else found.path
     before, after = (text.splitlines(keepends=True) for text in (found.before, found.after))
-    lines = [line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in unified_diff(before, after, name, name)]
+    lines = [
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+        for line in unified_diff(before, after, name, name)
+    ]
     if not lines and not found.kept:
         return f"--- {name}\n+++ {name}\n\\ Line ends or a byte order mark would change\n"
     return "".join(lines)

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import click
@@ -53,10 +54,10 @@ class Command(click.Command):
         super().format_epilog(ctx, formatter)
 
 
-def command(name: str, examples: Sequence[str]) -> Callable[[Callable[..., Any]], Command]:
-    """Makes a command of a function, whose docstring is its help."""
+def command(name: str, short: str, examples: Sequence[str]) -> Callable[[Callable[..., Any]], Command]:
+    """Makes a command of a function, whose docstring is its help; `short` is its line in the list of commands."""
     settings = {"help_option_names": ["-h", "--help"]}
-    return click.command(name, cls=Command, examples=examples, context_settings=settings)
+    return click.command(name, cls=Command, short_help=short, examples=examples, context_settings=settings)
 
 
 class Commands(click.Group):
@@ -71,10 +72,10 @@ class Commands(click.Group):
         return list(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, from its module's `command`."""
+        """The command of that name, its module's `main`."""
         if cmd_name not in self.modules:
             return None
-        found = import_module(self.modules[cmd_name]).command
+        found = import_module(self.modules[cmd_name]).main
         assert isinstance(found, click.Command)
         return found
 
@@ -159,7 +160,7 @@ def wants_json(words: Sequence[str]) -> bool:
     """Whether a command line asks for JSON, even one that is wrong otherwise."""
     options = words[: words.index("--")] if "--" in words else words
     asked = [word for word in options if word.startswith("--format=")]
-    asked += [f"{a}={b}" for a, b in zip(options, options[1:], strict=False) if a == "--format"]
+    asked += [f"{a}={b}" for a, b in pairwise(options) if a == "--format"]
     return "--format=json" in asked
 
 

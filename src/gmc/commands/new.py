@@ -46,7 +46,11 @@ train {{
 '''
 
 
-@command("new", examples=["gmc new rbm", "gmc compile rbm.gm --train", "gmc sample runs/rbm --chain dreaming --out dreams.png"])
+@command(
+    "new",
+    "Write a small model to start from.",
+    examples=["gmc new rbm", "gmc compile rbm.gm --train", "gmc sample runs/rbm --chain dreaming --out dreams.png"],
+)
 @click.argument("name")
 @click.pass_obj
 def main(reporter: Reporter, name: str) -> None:
@@ -64,9 +68,14 @@ def template(path: Path) -> str:
 def model_name(stem: str) -> str:
     """A name for the model that nothing else in the template, and no word of the language, has."""
     import gmc.runtime.words  # noqa: F401
-    from gmc.dsl.lexer import RESERVED
+    from gmc.dsl.lexer import reserved_words
     from gmc.dsl.vocabulary import VOCABULARY
 
     taken = {"v", "h", "hidden", "posterior", "negative", "dreaming", "inpaint", "nll"}
-    usable = stem.isascii() and stem.isidentifier() and stem not in taken | set(RESERVED) and not VOCABULARY.kinds(stem)
+    usable = (
+        stem.isascii()
+        and stem.isidentifier()
+        and stem not in taken | set(reserved_words())
+        and not VOCABULARY.kinds(stem)
+    )
     return stem if usable else "rbm"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -18,11 +18,11 @@ class Choice(click.Choice[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The word itself; UsageError where it is none of them."""
         known = [str(choice) for choice in self.choices]
-        if value in known:
-            return str(value)
-        guess = nearest(str(value), known)
-        hint = f" Did you mean '{guess}'?" if guess else ""
-        self.fail(f"'{value}' is not one of {', '.join(known)}.{hint}", param, ctx)
+        if value not in known:
+            guess = nearest(str(value), known)
+            hint = f" Did you mean '{guess}'?" if guess else ""
+            self.fail(f"'{value}' is not one of {', '.join(known)}.{hint}", param, ctx)
+        return str(value)
 
 
 class Pair(click.ParamType[tuple[str, str]]):
@@ -66,7 +66,9 @@ def set_option(function: F) -> F:
 
 def data_option(function: F) -> F:
     """`--data PATH`, as `data`."""
-    return click.option("--data", metavar="PATH", help="Read the data from PATH, not from where the file says.")(function)
+    return click.option("--data", metavar="PATH", help="Read the data from PATH, not from where the file says.")(
+        function
+    )
 
 
 def chain_option(help: str) -> Callable[[F], F]:
@@ -84,9 +86,6 @@ def seed_option(function: F) -> F:
     """`--seed N`, as `seed`."""
     help = "The seed of all random numbers."
     largest = 2**63 - 1
-    return click.option("--seed", type=click.IntRange(0, largest), default=0, show_default=True, metavar="N", help=help)(function)
-
-
-def quoted_list(names: Iterable[str]) -> str:
-    """Names for a sentence."""
-    return ", ".join(f"'{name}'" for name in names)
+    return click.option(
+        "--seed", type=click.IntRange(0, largest), default=0, show_default=True, metavar="N", help=help
+    )(function)

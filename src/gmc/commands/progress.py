@@ -1,0 +1,91 @@
+"""How training shows that it moves: a bar a stage on a terminal, else a line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gmc.commands.report import Reporter, silence
+
+if TYPE_CHECKING:
+    from gmc.runtime.training import Progress
+
+SECONDS = 5.0
+"""Between two lines, at least."""
+
+
+class Watch:
+    """Follows a training; knows how it ended."""
+
+    def __init__(self, reporter: Reporter, clock: Callable[[], float] = time.monotonic) -> None:
+        self._reporter, self._clock = reporter, clock
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._bar: Any = None
+        self._stage: str | None = None
+        self._said = float("-inf")
+        self._silent = reporter.as_json
+        self.began = clock()
+        self.last: Progress | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """After a step."""
+        if progress.report is not None:
+            self.last = progress
+        if self._silent:
+            return
+        try:
+            self._show(progress)
+        except OSError:  # nobody listens to stderr any more; training goes on
+            silence(sys.stderr)
+            self._silent = True
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return self._clock() - self.began
+
+    def close(self) -> None:
+        """Leaves the last bar as it is and goes to the next line."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _show(self, progress: Progress) -> None:
+        if self._terminal:
+            self._move(progress)
+        elif progress.report is not None and (
+            progress.epoch == progress.epochs or self._clock() - self._said >= SECONDS
+        ):
+            self._said = self._clock()
+            self._reporter.say(
+                f"{progress.stage}: epoch {progress.epoch} of {progress.epochs}, {values_text(progress.report.values)}"
+            )
+
+    def _move(self, progress: Progress) -> None:
+        from tqdm import tqdm
+
+        done = progress.epoch * progress.steps + progress.step
+        if progress.stage != self._stage:
+            self.close()
+            self._stage = progress.stage
+            self._bar = tqdm(
+                total=progress.epochs * progress.steps,
+                initial=done - 1,
+                desc=progress.stage,
+                unit="step",
+                file=sys.stderr,
+                dynamic_ncols=True,
+            )
+        if self._bar is None:
+            return
+        if progress.report is not None:
+            text = f"epoch {progress.epoch}/{progress.epochs}, {values_text(progress.report.values)}"
+            self._bar.set_postfix_str(text, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+
+def values_text(values: Mapping[str, float]) -> str:
+    """Losses and metrics, in a line."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items()) or "no losses"

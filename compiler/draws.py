@@ -76,7 +76,7 @@ def threefry_cpu(key: tuple[Words, Words], counter: tuple[Words, Words]) -> tupl
 
     NumPy's unsigned shifts are logical and its calls cheap; chunks of rows keep the work in cache.
     """
-    shape = (key[0].shape[0], max(counter[0].shape[0], counter[1].shape[0]))
+    shape = (key[0].shape[0], np.broadcast_shapes(counter[0].shape, counter[1].shape)[0])
     first, second = np.empty(shape, np.uint32), np.empty(shape, np.uint32)
     rows = max(1, CHUNK // max(shape[1], 1))
     spare = np.empty((min(rows, shape[0]), shape[1]), np.uint32)

@@ -10,10 +10,10 @@ from torch import Tensor
 from gmc.compiler.draws import gaussian, row_keys
 from gmc.compiler.graph import FactorGraph, bias_shape, family
 from gmc.dsl.model import Variable
-from gmc.runtime.dataset import Dataset
+from gmc.runtime.examples import Examples
 
 
-def initial_parameters(graph: FactorGraph, seed: int, data: Dataset | None) -> dict[str, Tensor]:
+def initial_parameters(graph: FactorGraph, seed: int, data: Examples | None) -> dict[str, Tensor]:
     """Weights as their factors say, biases of observed variables at the data's mean, the others zero; float64.
 
     A variable's bias is the field at which its mean is that of the training rows (for a Bernoulli the logit, kept within 0.001 of the ends), so

@@ -9,15 +9,37 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-import gmc.runtime.words
+import gmc.runtime.words  # noqa: F401
 from gmc.compiler.driver import Compiled, compile_checked
 from gmc.compiler.passes import ORDER, chosen
-from gmc.dsl.check import load
+from gmc.compiler.pictures.model import graph_dot
+from gmc.compiler.pictures.render import render, svg
+from gmc.compiler.pictures.schedule import schedule_dot
+from gmc.dsl.check import load, load_source
 from gmc.dsl.diagnostic import Diagnostic, GmcError
 from gmc.dsl.model import Checked
+from gmc.dsl.source import Source
 from gmc.runtime import run_errors
 from gmc.runtime.run import Run
 from gmc.runtime.training import Progress, train
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawing by graphviz; notebooks show it."""
+
+    dot: str
+
+    def _repr_svg_(self) -> str | None:
+        return svg(self.dot)
+
+    def save(self, path: Path | str) -> Path:
+        """Writes it, its kind by the ending (.svg, .png, .pdf, .dot), and gives the file written: without graphviz the .dot text.
+
+        Raises:
+            GmcError: another ending, or a place that may not be written to.
+        """
+        return render(self.dot, Path(path)).path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,10 +56,30 @@ class Model:
         """What the file means."""
         return self.compiled.checked
 
+    @property
+    def graph(self) -> Picture:
+        """The model's graph."""
+        return Picture(graph_dot(self.compiled.graph))
+
+    def schedule(self, chain: str) -> Picture:
+        """The schedule of a chain, unrolled in time.
+
+        Raises:
+            GmcError: there is no such chain.
+        """
+        if chain not in self.compiled.schedules:
+            known = list(self.compiled.schedules)
+            raise GmcError([run_errors.unknown_choice(None, "chain", chain, known)], exit_code=2)
+        return Picture(schedule_dot(self.compiled.graph, self.compiled.schedules[chain]))
+
+    def _repr_svg_(self) -> str | None:
+        return self.graph._repr_svg_()
+
     def train(
         self,
-        out: Path | str,
+        out: Path | str | None = None,
         *,
+        data: Mapping[str, Tensor] | None = None,
         seed: int = 0,
         device: str = "cpu",
         resume: bool = False,
@@ -45,7 +87,9 @@ class Model:
         watch: Callable[[Progress], None] | None = None,
         tensorboard: bool = False,
     ) -> Run:
-        """Runs the train stages and leaves a run folder.
+        """Runs the train stages; with `out`, in a run folder that a later call resumes.
+
+        `data` are training rows `[rows, *shape]` of observed variables, in place of those that the file names.
 
         Raises:
             GmcError: the data, the folder or the weights are wrong, or training diverged.
@@ -53,9 +97,10 @@ class Model:
         """
         return train(
             self.compiled,
-            Path(out),
+            None if out is None else Path(out),
             self.overrides,
             self.data_path,
+            data=data,
             seed=seed,
             device=device,
             resume=resume,
@@ -74,9 +119,9 @@ class Model:
 
 
 def compile_file(
-    path: Path | str, overrides: Mapping[str, str] | None = None, data_path: str | None = None, passes: str = ""
+    source: Path | str, overrides: Mapping[str, str] | None = None, data_path: str | None = None, passes: str = ""
 ) -> Model:
-    """Compiles a .gm file.
+    """Compiles a .gm file, or, where `source` is a string with a brace in it, a text.
 
     `overrides` are values of its params, as text; `data_path` replaces the path of its data source; `passes` switches passes off: "-hoist".
 
@@ -90,5 +135,8 @@ def compile_file(
         raise GmcError(
             [run_errors.unknown_choice(None, "pass switch", str(error.args[0]), names)], exit_code=2
         ) from None
-    loaded = load(path, overrides or {}, data_path, gmc.runtime.words.VOCABULARY)
+    if isinstance(source, str) and "{" in source:
+        loaded = load_source(Source("<text>", source), overrides, data_path)
+    else:
+        loaded = load(source, overrides, data_path)
     return Model(compile_checked(loaded.checked, selected), loaded.warnings, dict(overrides or {}), data_path)

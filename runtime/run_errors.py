@@ -42,6 +42,14 @@ def no_training_rows(span: Span) -> Finding:
     )
 
 
+@diagnostic("GM714", "variable without rows")
+def variable_without_rows(span: Span, variable: str) -> Finding:
+    """Training on tensors that leave an observed variable out."""
+    return Finding(
+        f"the data give no rows of `{variable}`, which is observed", f"pass `data = {{'{variable}': TENSOR, ...}}`"
+    )
+
+
 @diagnostic("GM720", "folder of another run")
 def other_run(span: Span | None, path: str, difference: str) -> Finding:
     """A run folder that holds another model's run."""

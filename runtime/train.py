@@ -18,9 +18,10 @@ from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.model import Minimize, Stage, Term
 from gmc.runtime import run_errors
 from gmc.runtime.chains import Outcome
-from gmc.runtime.dataset import Dataset, order
+from gmc.runtime.dataset import order
 from gmc.runtime.engine import Engine, Kept, Rows
 from gmc.runtime.exact import TooLarge, log_partition
+from gmc.runtime.examples import Examples
 from gmc.runtime.optimizer import Optimizer, Stepper
 
 
@@ -59,7 +60,7 @@ class Losses:
 class Trainer:
     """Trains a compiled model's parameters in place."""
 
-    def __init__(self, compiled: Compiled, train: Dataset, params: dict[str, Tensor], seed: int) -> None:
+    def __init__(self, compiled: Compiled, train: Examples, params: dict[str, Tensor], seed: int) -> None:
         self.compiled, self.train, self.params, self.seed = compiled, train, params, seed
         self.cursor, self.losses = Cursor(), Losses()
         self.graphs = {o.name: compiled.training(o.name) for o in compiled.checked.objectives}

@@ -37,6 +37,7 @@ from gmc.runtime.run import (
     read_config,
 )
 from gmc.runtime.storage import MetricsLog, open_metrics, read_tensors, remove_leftovers, write_tensors, write_text
+from gmc.runtime.tensor_data import TensorData
 from gmc.runtime.train import EpochReport, Trainer
 
 SECONDS = 20.0
@@ -62,10 +63,11 @@ class Progress:
 
 def train(
     compiled: Compiled,
-    out: Path,
+    out: Path | None,
     overrides: Mapping[str, str],
     data_path: str | None,
     *,
+    data: Mapping[str, Tensor] | None,
     seed: int,
     device: str,
     resume: bool,
@@ -78,19 +80,58 @@ def train(
     if not checked.stages:
         raise GmcError([run_errors.nothing_to_train(checked.model.span)])
     settings = {"set": dict(overrides), "data": data_path, "seed": seed, "weights": str(weights) if weights else None}
-    _refuse(compiled, out, resume, settings)
+    if out is not None:
+        _refuse(compiled, out, resume, settings)
     place = find_device(device)
-    data = load_data(checked, seed, place, torch.float32)
-    if data.train is None:
+    read = load_data(checked, seed, place, torch.float32) if data is None else Datasets()
+    rows = read.train if data is None else TensorData.of(compiled, data, place, torch.float32)
+    if rows is None:
         raise GmcError([run_errors.no_training_rows(checked.model.span)])
-    params = initial_parameters(compiled.graph, seed, data.train)
+    params = initial_parameters(compiled.graph, seed, rows)
     if weights is not None:
         params |= read_weights(compiled, weights)
-    trainer = Trainer(compiled, data.train, {n: p.to(place, torch.float32) for n, p in params.items()}, seed)
-    session = _Session(compiled, out, data, trainer, settings)
+    trainer = Trainer(compiled, rows, {n: p.to(place, torch.float32) for n, p in params.items()}, seed)
+    if out is None:
+        return _in_memory(compiled, trainer, read, watch)
+    session = _Session(compiled, out, read, trainer, settings)
     session.begin(resume)
     session.run(watch, tensorboard)
     return open_run(out, device)
+
+
+def _in_memory(compiled: Compiled, trainer: Trainer, data: Datasets, watch: Callable[[Progress], None] | None) -> Run:
+    """Trains without a folder; an interrupt loses the work."""
+    for report in trainer.advance(lambda stage: measure(compiled, trainer, data, stage)):
+        if watch is not None:
+            watch(progress(trainer, report))
+    run = Run.of(compiled, trainer.params, trainer.engine.device)
+    run.kept, run.seed = trainer.engine.kept, trainer.seed
+    run.constants = dict(data.constants)
+    return run
+
+
+def progress(trainer: Trainer, report: EpochReport | None) -> Progress:
+    """Where a trainer stands."""
+    stage, cursor = trainer.stage, trainer.cursor
+    return Progress(stage.name, cursor.epoch, stage.epochs, cursor.step, trainer.steps(stage), cursor.updates, report)
+
+
+def measure(compiled: Compiled, trainer: Trainer, data: Datasets, stage: Stage) -> dict[str, float]:
+    """The watched metrics of the valid split; none where there is none.
+
+    Raises:
+        GmcError: a metric that cannot be computed for this model.
+    """
+    found: dict[str, float] = {}
+    if data.valid is None:
+        return found
+    for metric in stage.watch:
+        assert isinstance(metric, Metric)
+        try:
+            found[metric.word] = metric.measure(compiled, trainer.params, data.valid)
+        except TooLarge as error:
+            raise GmcError([run_errors.no_method(stage.span, metric.word, str(error))]) from None
+    return found
 
 
 def read_weights(compiled: Compiled, path: Path) -> dict[str, Tensor]:
@@ -182,34 +223,19 @@ class _Session:
         """Whether training came to its end."""
         assert self.log is not None
         trainer = self.trainer
-        for report in trainer.advance(self._measure):
+        for report in trainer.advance(lambda stage: measure(self.compiled, trainer, self.data, stage)):
             if report is not None:
                 self.log.append(
                     {"stage": report.stage, "epoch": report.epoch, "updates": report.updates, **report.values}
                 )
                 board(report)
             if watch is not None:
-                stage, cursor = trainer.stage, trainer.cursor
-                steps = trainer.steps(stage)
-                watch(Progress(stage.name, cursor.epoch, stage.epochs, cursor.step, steps, cursor.updates, report))
+                watch(progress(trainer, report))
             if report is not None or time.monotonic() - self.saved > SECONDS:
                 self.save()
             if interrupted() and not trainer.done:
                 return False
         return True
-
-    def _measure(self, stage: Stage) -> dict[str, float]:
-        """The watched metrics of the valid split."""
-        found: dict[str, float] = {}
-        if self.data.valid is None:
-            return found
-        for metric in stage.watch:
-            assert isinstance(metric, Metric)
-            try:
-                found[metric.word] = metric.measure(self.compiled, self.trainer.params, self.data.valid)
-            except TooLarge as error:
-                raise GmcError([run_errors.no_method(stage.span, metric.word, str(error))]) from None
-        return found
 
     def save(self) -> None:
         """Writes a checkpoint. The state holds all that a resume needs, so that one rename commits it; weights are for everybody else."""

@@ -188,8 +188,8 @@ def _starts(
         source = _source(context, tree, item, around)
         if source is None:
             continue
-        names = tuple(name.text for name in item.names)
-        if not names:
+        names = tuple(name.text for name in item.names if name.text in free)  # a layer without sites has no state
+        if not item.names:
             names = tuple(v.name for v in around.graph.variables if v.name in free - set(named))
             if _is_data(item):
                 names = tuple(name for name in names if name in (around.columns or ()))
@@ -207,11 +207,12 @@ def _take(
     *,
     from_data: bool,
 ) -> None:
-    if _variable(context, name, around.graph) is None:
+    variable = _variable(context, name, around.graph)
+    if variable is None:
         return
     if name.text in named:
         context.add(errors.started_twice(name.span, name.text, named[name.text]))
-    elif name.text not in free:
+    elif variable.sites and name.text not in free:
         context.add(errors.start_of_clamped(name.span, name.text, chain.name.text))
     elif from_data and around.columns is not None and name.text not in around.columns:
         context.add(errors.start_without_column(name.span, name.text))

@@ -56,7 +56,16 @@ def load(
         GmcError: with all that was found; its exit code is 2 where nothing but the command line is wrong. A file whose
             syntax is wrong is not checked: what its tree lacks would be missed everywhere.
     """
-    source = read_source(path)
+    return load_source(read_source(path), overrides, data_path, vocabulary)
+
+
+def load_source(
+    source: Source,
+    overrides: Mapping[str, str] | None = None,
+    data_path: str | None = None,
+    vocabulary: Vocabulary = VOCABULARY,
+) -> Loaded:
+    """Parses and checks a text; see `load`."""
     parsed = parse(source)
     if not parsed.ok:
         raise GmcError(parsed.diagnostics)

@@ -25,11 +25,13 @@ def check_sweep(
     missed = [v.name for v in graph.variables if v.name in free - drawn]
     if missed and not context.errors_since(mark):
         context.add(errors.sweep_misses(tree.span, missed))
-    return None if context.errors_since(mark) else tuple(blocks)
+    return None if context.errors_since(mark) else tuple(block for block in blocks if block)
 
 
 def _names(context: Context, block: syntax.Block, graph: model.Model, free: frozenset[str]) -> Iterator[str]:
+    """The variables that a block draws; those without sites, which may be named like any other, are left out."""
     seen: dict[str, syntax.Name] = {}
+    sites = {v.name: v.sites for v in graph.variables}
     for update in block.updates:
         name = update.name
         if update.by is not None:
@@ -38,10 +40,11 @@ def _names(context: Context, block: syntax.Block, graph: model.Model, free: froz
             continue
         if name.text in seen:
             context.add(name_errors.repeated_name(name.span, name.text, seen[name.text].span))
-        elif any(v.name == name.text for v in graph.variables) and name.text not in free:
+        elif sites.get(name.text) and name.text not in free:
             context.add(errors.sweep_of_clamped(name.span, name.text))
         seen.setdefault(name.text, name)
-        yield name.text
+        if name.text in free:
+            yield name.text
 
 
 def _refuse_inner_edges(context: Context, block: syntax.Block, graph: model.Model) -> None:

@@ -134,7 +134,9 @@ def repeated_item(span: Span, what: str, where: str, first: Span) -> Finding:
 def repeated_stage(span: Span, name: str, first: Span, *, named: bool) -> Finding:
     """Two `train` statements of one name, or two without a name."""
     message = f"there is already a stage `{name}`" if named else "there is already a stage without a name"
-    return Finding(message, "give each stage a name of its own: `train NAME { ... }`", (Related(first, "first declared here"),))
+    return Finding(
+        message, "give each stage a name of its own: `train NAME { ... }`", (Related(first, "first declared here"),)
+    )
 
 
 @diagnostic("GM218", "name given twice")

@@ -20,7 +20,9 @@ def not_an_objective(span: Span, known: Sequence[str]) -> Finding:
 @diagnostic("GM502", "product of objectives")
 def product_of_objectives(span: Span, op: str) -> Finding:
     """Two objectives multiplied, or something divided by one."""
-    message = "objectives cannot be multiplied with each other" if op == "*" else "nothing can be divided by an objective"
+    message = (
+        "objectives cannot be multiplied with each other" if op == "*" else "nothing can be divided by an objective"
+    )
     return Finding(message, "an objective is a sum of calls, each times a number")
 
 

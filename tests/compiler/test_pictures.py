@@ -123,7 +123,7 @@ CASES: dict[str, tuple[FactorGraph, Chain]] = {
     "inpaint": (RBM, chain(clamps=[RIGHT], sweeps=3)),
     "two clamps": (RBM, chain(clamps=[RIGHT, Clamp("v", ((0, 8), (0, 2)), SPAN, constant=1.0)], sweeps=2)),
     "persistent": (RBM, chain(starts=[Start(("v", "h"), start("persistent", n=100), SPAN)])),
-    "draw": (DBM, chain(clamps=[Clamp("y", None, SPAN, constant=3)], sweeps=3)),
+    "draw": (DBM, chain(clamps=[Clamp("y", None, SPAN, constant=3.0)], sweeps=3)),
     "ready": (
         DBM,
         chain(clamps=[Clamp("h2", None, SPAN, chain="p")], starts=[Start(("v", "h1"), "p", SPAN)], sweeps=2),
@@ -267,7 +267,7 @@ def test_each_region_is_a_node(graph: FactorGraph, given: Chain) -> None:
 
 
 def test_clamped_nodes_look_clamped() -> None:
-    clamps = [whole("v"), Clamp("y", None, SPAN, constant=3), Clamp("h2", None, SPAN, chain="predict")]
+    clamps = [whole("v"), Clamp("y", None, SPAN, constant=3.0), Clamp("h2", None, SPAN, chain="predict")]
     nodes = nodes_of(schedule_dot(DBM, build_schedule(DBM, chain(clamps=clamps))))
     looks = [nodes[f"n{n}"] for n in range(3)]
     for look, source in zip(looks, ("from the data", "constant = 3", "from chain predict"), strict=True):
@@ -302,7 +302,7 @@ def titles(graph: FactorGraph, given: Chain, shown: int = 2) -> list[str]:
         (3, ["pass 0", "sweep 1", "sweep 2", "sweep 3"]),
         (4, ["pass 0", "sweep 1", "sweep 2", "", "sweep 4"]),
         (1000, ["pass 0", "sweep 1", "sweep 2", "", "sweep 1000"]),
-        (Ramp(1, 20), ["pass 0", "sweep 1", "sweep 2", "", "last sweep"]),
+        (Ramp(1.0, 20.0), ["pass 0", "sweep 1", "sweep 2", "", "last sweep"]),
     ],
 )
 def test_sweeps_that_are_shown(sweeps: Ramp | int, wanted: list[str]) -> None:

@@ -258,3 +258,21 @@ def test_nothing_free() -> None:
     assert (warning.code, warning.is_error) == ("GM418", False)
     text = MODEL + DATA + CHAINS.replace("clamp v", "clamp v  clamp h = 1") + OBJECTIVE
     assert checked(text).chain("posterior").clamps[1].constant == 1.0
+
+
+def test_layers_that_a_parameter_leaves_out() -> None:
+    """What names a layer is right whether or not the layer has sites."""
+    text = (
+        "param top = 3\nmodel m { observed v : bernoulli[4]  latent h : bernoulli[3]  latent k : bernoulli[top]  "
+        "edge v -- h  edge h -- k }\nchain c { clamp v  start h, k from noise  sweep {h} then {k} }"
+    )
+    c = checked(text).chain("c")
+    assert (c.starts[0].variables, c.sweep) == (("h", "k"), (("h",), ("k",)))
+    c = checked(text, {"top": "0"}).chain("c")
+    assert (c.starts[0].variables, c.sweep) == (("h",), (("h",),))
+    assert codes(text, overrides={"top": "-1"}) == ["GM305"]
+    assert codes("model m { observed v : bernoulli[0] }") == ["GM305"]
+
+
+def test_a_chain_that_another_takes_values_from_is_no_idle_one() -> None:
+    assert not codes(MODEL + "chain a { clamp v, h }\nchain b { clamp v from a }")

@@ -200,10 +200,11 @@ def resume_command(
 ) -> str:
     """The command that goes on with an interrupted training."""
     words = ["gmc", "compile", file, "--train", "--resume"]
-    for name, value in overrides.items():
-        words += ["--set", f"{name}={value}"]
+    for name, number in overrides.items():
+        words += ["--set", f"{name}={number}"]
     for option, value in {"--data": data, "--weights": weights, "--out": out}.items():
-        words += [option, value] if value is not None else []
+        if value is not None:
+            words += [option, value]
     words += ["--seed", str(seed)] if seed else []
     words += ["--device", device] if device != "cpu" else []
     words += [f"--passes={passes}"] if passes else []

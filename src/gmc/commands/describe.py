@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from textwrap import indent
 
 from gmc.dsl.model import Checked, Objective, Param, Stage
@@ -19,7 +19,7 @@ def describe(checked: Checked) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-Rows = list[tuple[str, ...]]
+Rows = Sequence[tuple[str, ...]]
 
 
 def _parts(checked: Checked) -> Iterator[tuple[str, Rows]]:

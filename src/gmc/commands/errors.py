@@ -10,10 +10,7 @@ from gmc.dsl.errors.names import COMMAND_LINE
 from gmc.dsl.errors.phrases import did_you_mean, one_of, quoted
 from gmc.dsl.source import Span
 
-WRONG_COMMAND = COMMAND_LINE | {
-    "GM120", "GM121", "GM720", "GM721", "GM722", "GM724", "GM725", "GM730", "GM731", "GM732", "GM733", "GM734", "GM735", "GM736", "GM740", "GM741",
-    "GM803", "GM810", "GM811", "GM812", "GM813", "GM814", "GM816",
-}  # fmt: skip
+WRONG_COMMAND = COMMAND_LINE | {"GM120", "GM121", "GM722", "GM810", "GM811", "GM812", "GM813", "GM814", "GM816"}
 """Codes of what another command line would mend, rather than another model or other data."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
@@ -68,7 +69,7 @@ def read(path: str) -> Formatted:
     from gmc.dsl.printer import format_source
 
     shown = "<stdin>" if path == STDIN else path
-    content = click.get_binary_stream("stdin").read() if path == STDIN else contents(path)
+    content = sys.stdin.buffer.read() if path == STDIN else contents(path)
     text = decode(content, shown)
     after = format_source(text, shown)
     return Formatted(path, text, after, content == after.encode("utf-8"))

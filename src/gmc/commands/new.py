@@ -14,7 +14,7 @@ TEMPLATE = '''\
 """A restricted Boltzmann machine on handwritten digits."""
 
 # another value for one run: gmc compile {file} --set hidden=64
-param hidden = 32 in [1 .. 4096]
+param hidden = 16 in [1 .. 4096]
 
 # A graph: variables, and the edges between them. A cell of h sees every pixel of v.
 model {name} {{

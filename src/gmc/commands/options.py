@@ -25,6 +25,25 @@ class Choice(click.Choice[str]):
         return str(value)
 
 
+class Whole(click.ParamType[int]):
+    """A whole number of at least `least` that 64 bits hold."""
+
+    name = "integer"
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number; UsageError where it is none, or out of range."""
+        try:
+            number = int(str(value))
+        except ValueError:
+            self.fail(f"'{value}' is not a whole number.", param, ctx)
+        if not self.least <= number < 2**63:
+            self.fail(f"{value} is not in the range from {self.least} to 2^63 - 1.", param, ctx)
+        return number
+
+
 class Pair(click.ParamType[tuple[str, str]]):
     """NAME=VALUE."""
 
@@ -84,8 +103,5 @@ def device_option(function: F) -> F:
 
 def seed_option(function: F) -> F:
     """`--seed N`, as `seed`."""
-    help = "The seed of all random numbers."
-    largest = 2**63 - 1
-    return click.option(
-        "--seed", type=click.IntRange(0, largest), default=0, show_default=True, metavar="N", help=help
-    )(function)
+    help = "The seed of all random numbers  [default: 0]"
+    return click.option("--seed", type=Whole(0), default=0, metavar="N", help=help)(function)

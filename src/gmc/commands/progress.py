@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 SECONDS = 5.0
 """Between two lines, at least."""
+WIDTH = 80
+"""Of a bar on a terminal that does not say how wide it is."""
 
 
 class Watch:
@@ -76,7 +79,8 @@ class Watch:
                 desc=progress.stage,
                 unit="step",
                 file=sys.stderr,
-                dynamic_ncols=True,
+                ncols=None if shutil.get_terminal_size((0, 0)).columns else WIDTH,
+                dynamic_ncols=shutil.get_terminal_size((0, 0)).columns > 0,
             )
         if self._bar is None:
             return

@@ -61,16 +61,16 @@ def put_bytes(data: bytes) -> None:
     from gmc.runtime import errors
 
     try:
-        stream = click.get_binary_stream("stdout")
-        stream.write(data)
-        stream.flush()
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
         silence(sys.stdout)
         reason = error.strerror or type(error).__name__
         raise GmcError([errors.not_written(None, "standard output", reason, False)]) from None
-    except (RuntimeError, AttributeError):  # closed before gmc began: what is written is not wanted
+    except (AttributeError, ValueError):  # closed before gmc began: what is written is not wanted
         return
 
 

@@ -10,7 +10,7 @@ import click
 
 from gmc.commands import files
 from gmc.commands.frame import command
-from gmc.commands.options import chain_option, device_option, pairs, seed_option
+from gmc.commands.options import Whole, chain_option, device_option, pairs, seed_option
 from gmc.commands.pictures import ending
 from gmc.commands.report import Reporter, put
 from gmc.commands.schedule import chosen
@@ -37,13 +37,11 @@ SHOWN = 8
 @chain_option("The chain to run; needed where the model has more than one.")
 @click.option(
     "--chains",
-    type=click.IntRange(min=1),
+    type=Whole(1),
     metavar="B",
     help="How many copies  [default: the rows of the clamp source, else 64]",
 )
-@click.option(
-    "--sweeps", type=click.IntRange(min=0), metavar="N", help="How many sweeps  [default: what the chain says]"
-)
+@click.option("--sweeps", type=Whole(0), metavar="N", help="How many sweeps  [default: what the chain says]")
 @pairs(
     "--clamp",
     "clamp",
@@ -92,7 +90,7 @@ def arrays(samples: Samples) -> bytes:
     import numpy as np
 
     held = io.BytesIO()
-    np.savez(held, **{name: value.cpu().numpy() for name, value in samples.values.items()})
+    np.savez(held, allow_pickle=False, **{name: value.cpu().numpy() for name, value in samples.values.items()})
     return held.getvalue()
 
 

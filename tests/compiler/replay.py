@@ -1,0 +1,187 @@
+"""Compiled models for the tests, and compiled graphs replayed over listed states.
+
+A replay runs a graph on a batch that holds every state of the free sites, with each draw node replaced by a function that notes its field and gives
+back what its region already is: the state stands still, and the fields noted are those of each block in every state. From them come
+transition matrices of what the program does, to be held against those that the oracle makes of the joint table.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+import gmc.runtime.words  # noqa: F401 - fills the vocabulary
+from gmc.compiler.draws import DRAWS, row_keys
+from gmc.compiler.driver import Compiled, compile_checked
+from gmc.compiler.emitter import inputs
+from gmc.compiler.graph import family
+from gmc.compiler.program import Program
+from gmc.compiler.region import Region
+from gmc.compiler.split import Split
+from gmc.dsl.model import Model
+from tests.oracle.laws import Law, law
+from tests.oracle.models import CHAIN, EXAMPLES, Example, load, random_values, random_weights
+from tests.oracle.sites import clamping, sites
+from tests.oracle.sweeps import update_matrix
+
+SEED = 1
+"""Of weights and values, with which every mistake shows."""
+EXAMPLE = {example.name: example for example in EXAMPLES}
+PATTERNS = [(name, items) for name, example in EXAMPLE.items() for items in example.clamps]
+FINITE = [(name, items) for name, items in PATTERNS if not EXAMPLE[name].gaussian]
+GAUSSIAN = [(name, items) for name, items in PATTERNS if EXAMPLE[name].gaussian]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A compiled example with its chain, the chain's program, and the exact law of what it samples."""
+
+    compiled: Compiled
+    program: Program
+    weights: Mapping[str, Tensor]
+    law: Law
+
+    @property
+    def model(self) -> Model:
+        return self.compiled.checked.model
+
+    def statistics(self, table: Tensor | None = None) -> dict[str, Tensor]:
+        """Whole statistics `[states, size]` of each variable in a table of values (the law's states)."""
+        return encode(self.model, self.law.values if table is None else table)
+
+    def columns(self, region: Region) -> tuple[int, ...]:
+        """A region's columns in the law's table."""
+        first = next(c for c, site in enumerate(self.law.sites) if site.variable == region.name)
+        return tuple(first + int(site) for site in region.sites)
+
+    def values(self, statistics: Mapping[str, Tensor], start: bool = True) -> dict[str, Any]:
+        """All inputs that a graph of the chain may take, at those whole statistics, the free ones as start and as state."""
+        count = next(iter(statistics.values())).shape[0]
+        schedule = self.program.schedule
+        found: dict[str, Any] = dict(self.weights)
+        found |= {f"clamped.{n}": part(statistics[n], r) for n, r in schedule.clamped.items()}
+        found |= {f"start.{n}": part(statistics[n], r) for n, r in schedule.free.items()}
+        found |= {f"state.{n}": part(statistics[n], r) for n, r in schedule.active.items()}
+        found["blank"] = torch.zeros(count, 1, dtype=torch.float64)
+        found["key"] = row_keys(0, "replay", torch.arange(count))
+        found["sweep"] = 1
+        return found
+
+
+def part(statistic: Tensor, region: Region) -> Tensor:
+    """The columns of a region."""
+    return statistic[:, torch.from_numpy(region.columns)]
+
+
+def encode(model: Model, table: Tensor) -> dict[str, Tensor]:
+    """A table of values `[n, sites]` as whole statistics `[n, size]` in float64."""
+    parts = table.split([v.sites for v in model.variables], dim=1)
+    return {v.name: family(v).encode(x.reshape(-1, *v.shape)) for v, x in zip(model.variables, parts, strict=True)}
+
+
+def decode(model: Model, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Whole statistics as values `VAR` -> `[n, *shape]` in float64."""
+    return {v.name: family(v).decode(statistics[v.name], v.shape).to(torch.float64) for v in model.variables}
+
+
+_folder = tempfile.TemporaryDirectory()
+
+
+def compile_example(example: Example, items: str = "", extra: str = "") -> Compiled:
+    """An example compiled with a chain of those items; files that it names are written aside."""
+    return compile_checked(load(example, Path(_folder.name), items, extra))
+
+
+@cache
+def exact_law(name: str, values: tuple[tuple[tuple[str, int], float], ...], seed: int = SEED) -> Law:
+    """The oracle's law of an example given clamped values; kept, since it is slow."""
+    model = model_of(name)
+    return law(model, random_weights(model, seed), dict(values))
+
+
+@cache
+def model_of(name: str) -> Model:
+    """An example's model."""
+    return compile_example(EXAMPLE[name]).checked.model
+
+
+@cache
+def case(name: str, clamp: str = "", more: str = "") -> Case:
+    """An example compiled with a clamp pattern and more items; made once for all tests."""
+    compiled = compile_example(EXAMPLE[name], f"{clamp} {more}")
+    model, chain = compiled.checked.model, compiled.checked.chain(CHAIN)
+    given = clamping(model, chain, random_values(model, SEED))
+    return Case(compiled, compiled.program(CHAIN), random_weights(model, SEED), exact_law(name, tuple(given.items())))
+
+
+class Replay(fx.Interpreter):
+    """Runs a graph and notes each draw's site, region and field; a draw gives back `current` of its region."""
+
+    def __init__(self, module: fx.GraphModule, drawn: Mapping[int, Region], current: Mapping[str, Tensor]) -> None:
+        super().__init__(module)
+        self.drawn, self.current = drawn, current
+        self.noted: list[tuple[int, Region, Tensor]] = []
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if target not in DRAWS:
+            return super().call_function(target, args, kwargs)
+        region = self.drawn[args[2]]
+        value = part(self.current[region.name], region)
+        assert args[0].shape == value.shape
+        self.noted.append((args[2], region, args[0]))
+        return value
+
+
+def replay(
+    module: fx.GraphModule, values: Mapping[str, Any], drawn: Mapping[int, Region], current: Mapping[str, Tensor]
+) -> tuple[list[tuple[int, Region, Tensor]], Any]:
+    """The draws of a graph, in order, with their fields `[states, region.size]`, and its output."""
+    interpreter = Replay(module, drawn, current)
+    out = interpreter.run(*(values[name] for name in inputs(module)))
+    return interpreter.noted, out
+
+
+def replay_split(
+    split: Split, values: Mapping[str, Any], drawn: Mapping[int, Region], current: Mapping[str, Tensor]
+) -> tuple[list[tuple[int, Region, Tensor]], Any]:
+    """The same through the two parts of a split graph."""
+    none, hoisted = replay(split.once, values, drawn, current)
+    assert not none
+    return replay(split.each, {**values, **hoisted}, drawn, current)
+
+
+def chances(region: Region, eta: Tensor) -> list[Tensor]:
+    """What the family says of each site at its field: the probabilities `[states, values]` of its values in ascending order."""
+    kind = family(region.variable)
+    table = kind.values()
+    width = region.variable.family.width
+    # p(x) is proportional to exp(<eta, T(x)>), and its mean statistic must be what the family calls its mean
+    found = [torch.softmax(site @ table.T, 1) for site in eta.split(width, dim=1)]
+    mean = torch.cat([p @ table for p in found], dim=1)
+    torch.testing.assert_close(mean, kind.mean(eta), rtol=1e-12, atol=1e-12)
+    return found
+
+
+def matrices(case: Case, noted: Sequence[tuple[int, Region, Tensor]]) -> list[tuple[tuple[int, ...], Tensor]]:
+    """The update that each draw is, as a block of columns and a transition matrix over the law's states."""
+    return [
+        (case.columns(region), update_matrix(case.law, case.columns(region), chances(region, eta)))
+        for _, region, eta in noted
+    ]
+
+
+def key_of(count: int, seed: int = 0) -> Tensor:
+    """Keys of that many chains."""
+    return row_keys(seed, "test", torch.arange(count))
+
+
+def site_numbers(model: Model) -> int:
+    """How many sites a model has."""
+    return len(sites(model))

@@ -48,8 +48,7 @@ def threefry(key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor]) -> tupl
     schedule = (key[0], key[1], key[0] ^ key[1] ^ PARITY)
     x = counter[0] + schedule[0]
     y = counter[1] + schedule[1]
-    shape = torch.broadcast_shapes(x.shape, y.shape)
-    x, y = x.expand(shape).clone(), y.expand(shape).clone()
+    x, y = (word.clone() for word in torch.broadcast_tensors(x, y))
     for i in range(13):
         x += y
         y = _rotate(y, ROTATIONS[i % 8]).bitwise_xor_(x)
@@ -64,11 +63,16 @@ def threefry(key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor]) -> tupl
 def row_keys(seed: int, stream: str, rows: Tensor) -> Tensor:
     """The keys of the chains numbered `rows` (int64 [n]) in a named stream of a seed: int32 [n, 2]."""
     digest = hashlib.blake2b(f"{seed}/{stream}".encode(), digest_size=8).digest()
-    base = [torch.tensor(int.from_bytes(digest[i : i + 4], "little", signed=True), dtype=torch.int32) for i in (0, 4)]
+    if rows.device.type == "cpu":
+        base = np.frombuffer(digest, dtype="<u4").astype(np.uint32).reshape(2, 1, 1)
+        numbers = rows.numpy().view(np.uint64)
+        counter = numbers.astype(np.uint32), (numbers >> np.uint64(32)).astype(np.uint32)
+        words = threefry_cpu((base[0], base[1]), counter)
+        return torch.from_numpy(np.concatenate(words).T.copy().view(np.int32))
+    key = torch.frombuffer(bytearray(digest), dtype=torch.int32).to(rows.device)
     low, high = rows & 0xFFFFFFFF, rows >> 32
     low = torch.where(low >= 1 << 31, low - (1 << 32), low).to(torch.int32)
-    x, y = threefry((base[0].to(rows.device), base[1].to(rows.device)), (low, high.to(torch.int32)))
-    return torch.stack((x, y), dim=1)
+    return torch.stack(threefry((key[0], key[1]), (low, high.to(torch.int32))), dim=1)
 
 
 def threefry_cpu(key: tuple[Words, Words], counter: tuple[Words, Words]) -> tuple[Words, Words]:

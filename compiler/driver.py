@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from torch import fx
 
+from gmc.compiler.emission import Want
 from gmc.compiler.energy import energy, gradient
 from gmc.compiler.graph import FactorGraph, build_graph
 from gmc.compiler.marginal import Marginal, build_marginal
 from gmc.compiler.objective import Objective
 from gmc.compiler.passes import DEFAULT, Pass
-from gmc.compiler.program import ALL, Program, Want, build_program
+from gmc.compiler.program import ALL, Program, build_program
 from gmc.compiler.region import Region
 from gmc.compiler.schedule import Schedule, build_schedule
 from gmc.compiler.training import TrainingGraph, build_training

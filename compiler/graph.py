@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import networkx as nx
 
@@ -12,6 +12,11 @@ from gmc.compiler.factors.tied import Tied
 from gmc.compiler.family import Family
 from gmc.dsl.model import Edge, Model, Variable
 from gmc.dsl.source import Span
+
+if TYPE_CHECKING:
+    Net = nx.MultiGraph[str | tuple[str, str]]
+else:
+    Net = nx.MultiGraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class FactorGraph:
     model: Model
     terms: tuple[Term, ...]
     parameters: tuple[Parameter, ...]
-    net: nx.MultiGraph = field(repr=False)
+    net: Net = field(repr=False)
 
     @property
     def variables(self) -> tuple[Variable, ...]:
@@ -104,7 +109,7 @@ def build_graph(model: Model) -> FactorGraph:
             parameters += [
                 Parameter(term.parameter(s), term.name, shape, "weight", term.edge.span) for s, shape in shapes
             ]
-    net = nx.MultiGraph(name=model.name)
+    net: Net = nx.MultiGraph(name=model.name)
     net.add_nodes_from((v.name, {"variable": v}) for v in model.variables)
     for term in terms:
         net.add_node(("factor", term.name), term=term)

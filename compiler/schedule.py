@@ -11,7 +11,8 @@ from gmc.compiler.colouring import Block, certify, colour
 from gmc.compiler.factor import Complete
 from gmc.compiler.graph import FactorGraph, Term
 from gmc.compiler.region import Region, sites_of
-from gmc.dsl.model import Chain, Clamp, Ramp, Variable
+from gmc.dsl.model import Chain, Clamp, Variable
+from gmc.dsl.vocabulary import Ramp
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -57,7 +57,8 @@ def split(raw: fx.GraphModule, whole: fx.GraphModule) -> Split:
 
 
 def _once(whole: fx.GraphModule, names: Mapping[fx.Node, str]) -> fx.GraphModule:
-    graph, copied = fx.Graph(), {}
+    graph = fx.Graph()
+    copied: dict[fx.Node, fx.Node] = {}
     for node in whole.graph.nodes:
         feeds = any(user.meta.get("once") for user in node.users)
         if node.meta.get("once") or (node.op in ("placeholder", "get_attr") and feeds):
@@ -67,7 +68,8 @@ def _once(whole: fx.GraphModule, names: Mapping[fx.Node, str]) -> fx.GraphModule
 
 
 def _each(whole: fx.GraphModule, names: Mapping[fx.Node, str]) -> fx.GraphModule:
-    graph, copied = fx.Graph(), {}
+    graph = fx.Graph()
+    copied: dict[fx.Node, fx.Node] = {}
     for node, name in names.items():
         copied[node] = graph.placeholder(name.replace(".", "_"))
         copied[node].meta.update(input=name, fixed=True)

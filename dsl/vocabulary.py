@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -140,7 +141,8 @@ class Word(BaseModel):
     def __str__(self) -> str:
         """The word as a .gm file writes it, without arguments left at their defaults."""
         given = [
-            f"{name} = {value}"
+            # of a path the name is enough, and the same on every machine
+            f"{name} = {value.name if isinstance(value, Path) else value}"
             for name, field in type(self).model_fields.items()
             if (value := getattr(self, name)) != field.default
         ]
@@ -180,6 +182,10 @@ class FactorWord(Word):
 
     kind = "factor"
     arities: ClassVar[tuple[int, ...]] = (2,)
+
+    def identity(self) -> str:
+        """What must be the same for two models to share weights: the word as written, unless it refers to something outside."""
+        return str(self)
 
     @abstractmethod
     def mismatch(self, ends: Sequence[Variable]) -> str | None:

@@ -89,9 +89,11 @@ def _gradient(
         for states in listing.chunks(part.stop - part.start):
             minus = -_evaluate(marginal, leaves, some, states, part.stop - part.start)
             p = (minus.detach() - log_z[part][:, None]).exp() / rows
-            found = torch.autograd.grad((p * minus).sum(), list(leaves.values()), allow_unused=True)
+            found = torch.autograd.grad(
+                (p * minus).sum(), list(leaves.values()), allow_unused=True, materialize_grads=True
+            )
             for name, value in zip(leaves, found, strict=True):
-                total[name] += 0.0 if value is None else value
+                total[name] += value
     return _shared(marginal, total)
 
 

@@ -69,7 +69,10 @@ def grid(
         if variable is not None and array.shape[1:] != variable.shape:
             raise ValueError(f"{variable.name} has shape {variable.shape}, not {array.shape[1:]}")
         low, high = _range(array, variable)
-        tiles = np.stack([_grey(_layout(tile), low, high) for tile in array])
+        # a variable without a shape is one site
+        tiles = np.stack(
+            [_grey(_layout(tile), low, high) for tile in array.reshape(len(array), *array.shape[1:] or (1,))]
+        )
     return _assembled(tiles, columns, padding, scale)
 
 
@@ -210,8 +213,6 @@ def _range(array: Values, variable: Variable | None) -> tuple[float, float]:
 def _layout(tile: Values) -> Values:
     """One example as an image `[H, W, 1]` or `[H, W, 3]`; places that no site has are infinite."""
     match tile.ndim:
-        case 0:
-            return tile.reshape(1, 1, 1)
         case 1:
             return _folded(tile)[..., None]
         case 2:
@@ -254,12 +255,13 @@ def _coloured(array: Values, variable: Variable) -> Image:
         shares = array
     else:
         raise ValueError(f"{variable.name} has shape {variable.shape}, not {array.shape[1:]}")
+    shares = shares.reshape(len(array), *variable.shape or (1,), count)
     painted = shares @ palette
     tiles = []
     for example in painted:
         # channels beside one another: each colour is laid out as a picture of its own
         maps = [_layout(_flat_channels(example[..., colour])) for colour in range(3)]
-        tiles.append(_grey(np.concatenate(maps, axis=2), 0, 255))
+        tiles.append(_grey(np.concatenate(maps, axis=2), 0.0, 255.0))
     return np.stack(tiles)
 
 
@@ -290,7 +292,7 @@ def _signed(tile: Values, limit: float) -> Image:
 def _assembled(tiles: Image, columns: int | None, padding: int, scale: int | None) -> Image:
     """Tiles `[n, H, W, 3]` in rows, with gaps between and around."""
     count, height, width, _ = tiles.shape
-    across = min(count, columns or math.ceil(math.sqrt(count * height / width)) or 1)
+    across = min(count, columns or round(math.sqrt(count * height / width)) or 1)
     down = math.ceil(count / across)
     sheet = np.empty((down * (height + padding) + padding, across * (width + padding) + padding, 3), dtype=np.uint8)
     sheet[:] = GAP

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 
 import torch
@@ -31,7 +32,7 @@ def initial_parameters(graph: FactorGraph, seed: int, data: Examples | None) -> 
             )
     for term in graph.terms:
         if term.owner == term.name:
-            first = term.factor.initial(term.ends, lambda shape, name=term.name: standard_normal(shape, seed, name))
+            first = term.factor.initial(term.ends, partial(standard_normal, seed=seed, name=term.name))
             values |= {term.parameter(suffix): value.to(torch.float64) for suffix, value in first.items()}
     return {p.name: values[p.name] for p in graph.parameters}
 

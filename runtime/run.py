@@ -14,15 +14,17 @@ from torch import Tensor
 import gmc.runtime.words  # noqa: F401
 from gmc.compiler.driver import Compiled, compile_checked
 from gmc.compiler.graph import FactorGraph
-from gmc.dsl.check import load
+from gmc.dsl.check import load_source
 from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.model import Split
+from gmc.dsl.parser import read_source
+from gmc.dsl.source import Source
 from gmc.runtime import run_errors
-from gmc.runtime.dataset import Dataset, Datasets, load_data
+from gmc.runtime.dataset import SPLITS, Dataset, Datasets, load_data
 from gmc.runtime.engine import Kept
 from gmc.runtime.evaluation import METHODS, Evaluation, Likelihood
 from gmc.runtime.exact import TooLarge
-from gmc.runtime.sampling import Samples, Source, sample
+from gmc.runtime.sampling import Samples, Value, sample
 from gmc.runtime.storage import read_tensors
 
 MODEL, CONFIG, WEIGHTS, STATE, METRICS = (
@@ -87,7 +89,7 @@ class Run:
         *,
         chains: int | None = None,
         sweeps: int | None = None,
-        clamp: Mapping[str, Source] | None = None,
+        clamp: Mapping[str, Value] | None = None,
         seed: int = 0,
     ) -> Samples:
         """Runs a chain of the file and gives all its variables as they are after the last sweep.
@@ -124,7 +126,7 @@ class Run:
             raise GmcError([run_errors.unknown_choice(None, "method", method, sorted(METHODS))], exit_code=2)
         data = self.rows(split)
         if data is None:
-            known = [s for s in ("train", "valid", "test") if self.rows(s) is not None]  # type: ignore[arg-type]
+            known = [s for s in SPLITS if self.rows(s) is not None]
             raise GmcError([run_errors.no_rows(self.compiled.checked.model.span, split, known)], exit_code=2)
         try:
             return METHODS[method](self.compiled, self.params, data)
@@ -136,7 +138,7 @@ class Run:
 def fingerprint(graph: FactorGraph) -> str:
     """What identifies a model's parameters and states: variables with their types and shapes, edges with their factors."""
     parts = [f"{v.name}:{v.observed}:{v.family}{list(v.shape)}" for v in graph.variables]
-    parts += [f"{t.name}:{t.edge.ends}:{t.factor}:{t.owner}" for t in graph.terms]
+    parts += [f"{t.name}:{t.edge.ends}:{t.factor.identity()}:{t.owner}" for t in graph.terms]
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -191,7 +193,11 @@ def open_run(folder: Path | str, device: str = "cpu") -> Run:
     overrides = config.get("set", {})
     data_path = config.get("data")
     assert isinstance(overrides, dict)
-    loaded = load(folder / MODEL, {str(k): str(v) for k, v in overrides.items()}, str(data_path) if data_path else None)
+    # what the file refers to lies where it was compiled
+    origin = str(config.get("source") or folder / MODEL)
+    text = read_source(folder / MODEL).text
+    given = {str(k): str(v) for k, v in overrides.items()}
+    loaded = load_source(Source(origin, text), given, str(data_path) if data_path else None)
     compiled = compile_checked(loaded.checked)
     mark = fingerprint(compiled.graph)
     params, _ = read_tensors(folder / WEIGHTS, mark)

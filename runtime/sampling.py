@@ -25,7 +25,7 @@ from gmc.runtime.engine import Engine, Kept, Rows
 if TYPE_CHECKING:
     from gmc.runtime.run import Run
 
-Source = Tensor | np.ndarray | float | int | str
+Value = Tensor | np.ndarray | float | int | str
 SLICE = re.compile(r"(data|train|valid|test)(?:\[(?:(-?\d+)|(\d*):(\d*))\])?")
 DEFAULT_CHAINS = 64
 
@@ -44,7 +44,7 @@ class Samples:
     means: dict[str, Tensor]
 
 
-def sample(run: Run, name: str, chains: int | None, sweeps: int | None, clamp: dict[str, Source], seed: int) -> Samples:
+def sample(run: Run, name: str, chains: int | None, sweeps: int | None, clamp: dict[str, Value], seed: int) -> Samples:
     """See `Run.sample`."""
     checked = run.compiled.checked
     names = [c.name for c in checked.chains]
@@ -106,7 +106,7 @@ def _needed(chains: list[Chain]) -> list[str]:
 
 
 def _count(
-    run: Run, values: Mapping[str, Tensor], chains: int | None, missing: list[str], clamp: Mapping[str, Source]
+    run: Run, values: Mapping[str, Tensor], chains: int | None, missing: list[str], clamp: Mapping[str, Value]
 ) -> int:
     """How many chains: `chains`, else the rows of the clamp sources, else 64 (or all rows that the data have, if fewer)."""
     told = [f"`--clamp {v}` has {x.shape[0]} rows" for v, x in values.items()]
@@ -156,7 +156,7 @@ def _copied(kept: Kept, count: int) -> Kept:
     return copy
 
 
-def rows_of(run: Run, name: str, source: Source) -> Tensor:
+def rows_of(run: Run, name: str, source: Value) -> Tensor:
     """The whole statistics `[rows, size]` that a source gives a variable.
 
     Raises:
@@ -196,7 +196,7 @@ def encode_values(compiled: Compiled, name: str, values: Tensor) -> Tensor:
     return family(variable).encode(values)
 
 
-def _is_number(source: Source) -> bool:
+def _is_number(source: Value) -> bool:
     if not isinstance(source, str):
         return isinstance(source, (int, float))
     try:

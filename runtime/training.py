@@ -149,7 +149,8 @@ def _describe(compiled: Compiled, out: Path, settings: Mapping[str, object], mar
     """Writes what a run is a run of."""
     write_text(out / MODEL, compiled.checked.source.text)
     params = {p.name: p.value for p in compiled.checked.params}
-    config = {"model": compiled.checked.model.name, "params": params, **settings, "fingerprint": mark}
+    source = str(Path(compiled.checked.source.path).resolve())
+    config = {"model": compiled.checked.model.name, "source": source, "params": params, **settings, "fingerprint": mark}
     write_text(out / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -32,14 +33,14 @@ class Sparse(Factor):
     row-major over the shape; in a lateral edge i and j differ. No pair twice. `init`: the standard deviation of first weights.
     """
 
-    path: str
+    path: Path
     init: float = Field(default=0.01, ge=0.0)
 
     @cached_property
     def _lists(self) -> tuple[np.ndarray, np.ndarray] | str:
         """The two lists, or what is wrong with the file."""
         try:
-            with np.load(Path(self.path), allow_pickle=False) as archive:
+            with np.load(self.path, allow_pickle=False) as archive:
                 if missing := {"i", "j"} - set(archive.files):
                     return f"{self.path} has no array {' and '.join(sorted(missing))}"
                 first, second = archive["i"], archive["j"]
@@ -69,6 +70,11 @@ class Sparse(Factor):
         if np.unique(pairs, axis=0).shape[0] != pairs.shape[0]:
             return f"{self.path} lists a pair twice"
         return None
+
+    def identity(self) -> str:
+        """The pairs themselves, wherever the file lies."""
+        lists = self._lists
+        return f"sparse {lists if isinstance(lists, str) else hashlib.blake2b(np.stack(lists).tobytes()).hexdigest()}"
 
     def bonds(self, ends: Sequence[Variable]) -> Bonds:
         """The pairs."""

@@ -11,6 +11,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from gmc.dsl.vocabulary import Kind, Nested, Ramp, Reference, Word
 
+Referred = Literal["chain", "variable", "edge", "net", "objective"]
+"""What an argument can name."""
+
 _SORTS: dict[type, str] = {
     int: "an integer",
     float: "a number",
@@ -30,7 +33,7 @@ class Argument:
     required: bool
     types: tuple[type, ...]
     choices: tuple[str, ...]
-    references: tuple[str, ...]
+    references: tuple[Referred, ...]
     kinds: tuple[Kind, ...]
 
     def takes(self, kind: type) -> bool:

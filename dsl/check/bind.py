@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar, cast, get_args
+from typing import Generic, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -19,7 +19,6 @@ from gmc.dsl import syntax
 from gmc.dsl.check import planned, values
 from gmc.dsl.check.arguments import Argument, arguments
 from gmc.dsl.check.context import Context
-from gmc.dsl.check.scope import What
 from gmc.dsl.errors import names as name_errors
 from gmc.dsl.errors import unsupported
 from gmc.dsl.errors import values as errors
@@ -41,7 +40,6 @@ from gmc.dsl.vocabulary import (
 
 W = TypeVar("W", bound=Word)
 T = TypeVar("T")
-_WHAT: tuple[What, ...] = get_args(What)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +184,8 @@ def _read(context: Context, word: type[Word], argument: Argument, expr: syntax.E
         case syntax.String() if argument.takes(str) and not argument.references:
             return expr.value
         case syntax.String() if argument.takes(Path):
-            return Path(expr.value)
+            # relative to the file that says it, wherever the command runs
+            return Path(expr.span.source.path).parent / expr.value
         case syntax.Tuple():
             return tuple(_read(context, word, argument, item) for item in expr.items)
         case syntax.Call() if argument.kinds and expr.name.text != "cosine":
@@ -213,8 +212,7 @@ def _read_name(context: Context, word: type[Word], argument: Argument, name: syn
     if any(context.vocabulary.get(kind, text) or planned.is_planned(kind, text) for kind in argument.kinds):
         return _read_nested(context, argument, name)
     if argument.references:
-        wanted = tuple(what for what in _WHAT if what in argument.references)
-        if not context.scope.is_a(name, *wanted):
+        if not context.scope.is_a(name, *argument.references):
             raise _WrongError
         return text
     declared = context.scope.get(text)
@@ -234,8 +232,8 @@ def _read_name(context: Context, word: type[Word], argument: Argument, name: syn
 
 def _read_nested(context: Context, argument: Argument, expr: syntax.Name | syntax.Call) -> Word:
     name = expr if isinstance(expr, syntax.Name) else expr.name
-    kind: Kind = next((k for k in argument.kinds if context.vocabulary.get(k, name.text)), argument.kinds[0])
-    role: Role[Word] = Role(kind)
+    registered = [kind for kind in argument.kinds if context.vocabulary.get(kind, name.text)]
+    role: Role[Word] = Role((*registered, *argument.kinds)[0])
     return _known(bind(context, expr, role)).word
 
 

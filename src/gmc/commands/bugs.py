@@ -53,8 +53,8 @@ def address() -> str:
         urls = metadata("gmc-lang").get_all("Project-URL") or []
     except PackageNotFoundError:
         urls = []
-    known = dict(reversed([part.strip() for part in url.split(",", 1)]) for url in urls if "," in url)
-    issues = [url for url, label in known.items() if label.casefold() in {"issues", "bug tracker", "tracker"}]
+    pairs = [tuple(part.strip() for part in url.split(",", 1)) for url in urls]
+    issues = [pair[-1] for pair in pairs if pair[0].casefold() in {"issues", "bug tracker", "tracker"}]
     return f"at {issues[0]}" if issues else "to those from whom you have gmc"
 
 

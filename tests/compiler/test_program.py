@@ -1,0 +1,356 @@
+"""Compiled sweeps leave the exact conditional law invariant: every model of the oracle's, every clamp pattern, through the programs' own fields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from gmc.compiler.graph import family
+from gmc.compiler.program import required
+from gmc.compiler.region import Region
+from tests.compiler.replay import (
+    FINITE,
+    GAUSSIAN,
+    Case,
+    case,
+    chances,
+    matrices,
+    part,
+    replay,
+    replay_split,
+)
+from tests.oracle.energy import energy, precision
+from tests.oracle.models import random_values
+from tests.oracle.sites import as_columns, supports
+from tests.oracle.sweeps import block_matrix, pass_zero, total_variation
+
+EXACT = 1e-10
+WRITTEN = [
+    ("rbm", "", "sweep {v} then {h}"),
+    ("rbm", "clamp v[:, 1:]", "sweep {h} then {v} then {h}"),
+    ("boltzmann", "", "sweep {h} then {v}"),
+    ("boltzmann", "clamp v[1:3]", "sweep {h} then {v} then {h}"),
+    ("dbm2", "", "sweep {v, h2} then {h1}"),
+    ("dbm2", "clamp v", "sweep {h1} then {h2} then {h1}"),
+    ("dbm3", "", "sweep {h3} then {h2} then {h1} then {v}"),
+    ("triangle", "", "sweep {c} then {a} then {b}"),
+    ("third_order", "", "sweep {h} then {x} then {y} then {x}"),
+    ("potts_lateral", "", "sweep {h} then {y}"),
+    ("ising_periodic", "clamp s[1, 1]", "sweep {s}"),
+    ("sparse_lateral", "", "sweep {y} then {v}"),
+    ("single", "", "sweep {u, v} then {h}"),
+]
+
+
+def mixes(law_states: int, updates: Sequence[Tensor]) -> bool:
+    """Whether the product of the updates is irreducible: one state reaches all, and all reach it."""
+    forth, back = torch.zeros(2, law_states, dtype=torch.float64)
+    forth[0] = back[0] = 1.0
+    for _ in range(law_states):
+        before = int((forth > 0).sum() + (back > 0).sum())
+        for matrix in updates:
+            forth = (((forth > 0).to(torch.float64) @ matrix) > 0).to(torch.float64)
+        for matrix in reversed(updates):
+            back = ((matrix @ (back > 0).to(torch.float64)) > 0).to(torch.float64)
+        if int((forth > 0).sum() + (back > 0).sum()) == before:
+            break
+    return bool((forth > 0).all() and (back > 0).all())
+
+
+def check_invariance(given: Case, written: bool = False) -> None:
+    """Each draw of the last sweep is the exact update of its block, and the sweep has the law as its only stationary one."""
+    program, law = given.program, given.law
+    current = given.statistics()
+    values = given.values(current)
+    noted, out = replay(program.last.whole, values, program.drawn, current)
+    regions = [*(r for block in program.schedule.blocks for r in block), *program.schedule.deferred]
+    assert [(r.name, r.sites.tolist()) for _, r, _ in noted] == [(r.name, r.sites.tolist()) for r in regions]
+    assert [n for n, _, _ in noted] == list(program.drawn)
+    updates = matrices(given, noted)
+    drawn = [c for block, _ in updates for c in block]
+    assert set(drawn) == set(law.free)
+    assert written or len(drawn) == len(set(drawn)), "a derived sweep draws every site once"
+    for block, matrix in updates:
+        torch.testing.assert_close(matrix, block_matrix(law, block), rtol=0, atol=EXACT)
+        assert total_variation(law.p @ matrix, law.p) < EXACT
+    assert mixes(len(law.p), [matrix for _, matrix in updates])
+    for block in program.schedule.blocks:
+        columns = tuple(sorted(c for region in block for c in given.columns(region)))
+        product = torch.eye(len(law.p), dtype=torch.float64) if len(block) != 1 else None
+        for region in block if product is not None else ():
+            product = product @ next(m for b, m in updates if b == given.columns(region))
+        if product is not None:
+            torch.testing.assert_close(product, block_matrix(law, columns), rtol=0, atol=EXACT)
+    check_parts(given, values, current, noted, out)
+
+
+def check_parts(given: Case, values: dict, current: dict, noted: list, out: dict) -> None:
+    """The raw, the optimised and the parted graphs of a sweep and of the last one have the same draws and fields; the outputs are whole."""
+    program = given.program
+    blocks = sum(len(block) for block in program.schedule.blocks)
+    for found, end in (
+        replay(program.last.raw, values, program.drawn, current),
+        replay_split(program.last, values, program.drawn, current),
+    ):
+        assert [n for n, _, _ in found] == [n for n, _, _ in noted]
+        for (_, _, eta), (_, _, expected) in zip(found, noted, strict=True):
+            assert torch.equal(eta, expected)
+        assert end.keys() == out.keys()
+        for want in out:
+            assert all(torch.equal(end[want][name], out[want][name]) for name in out[want])
+    for found, end in (
+        replay(program.sweep.whole, values, program.drawn, current),
+        replay_split(program.sweep, values, program.drawn, current),
+    ):
+        assert [n for n, _, _ in found] == [n for n, _, _ in noted][:blocks]
+        assert all(torch.equal(a[2], b[2]) for a, b in zip(found, noted, strict=False))
+        assert end.keys() == program.schedule.active.keys()
+        for name, region in program.schedule.active.items():
+            assert torch.equal(end[name], part(current[name], region))
+    for name, region in program.schedule.free.items():
+        assert torch.equal(out["state"][name], part(current[name], region))
+    for name in current:
+        assert torch.equal(out["value"][name], current[name])
+
+
+def expected_means(given: Case) -> dict[str, Tensor]:
+    """Whole statistics with the last block and what is deferred at their conditional expectations, from the joint table."""
+    found = given.statistics()
+    program = given.program
+    for region in (*(program.schedule.blocks[-1] if program.schedule.blocks else ()), *program.schedule.deferred):
+        smooth = block_matrix(given.law, given.columns(region)) @ part(given.statistics()[region.name], region)
+        found[region.name] = found[region.name].clone()
+        found[region.name][:, torch.from_numpy(region.columns)] = smooth
+    return found
+
+
+@pytest.mark.parametrize(("name", "items"), FINITE)
+def test_sweeps_leave_the_law_invariant(name: str, items: str) -> None:
+    check_invariance(case(name, items))
+
+
+@pytest.mark.parametrize(("name", "items", "sweep"), WRITTEN)
+def test_written_sweeps_leave_the_law_invariant(name: str, items: str, sweep: str) -> None:
+    given = case(name, items, sweep)
+    written = [part.strip(" {}").split(", ") for part in sweep.removeprefix("sweep ").split(" then ")]
+    blocks = [[r.name for r in block] for block in given.program.schedule.blocks]
+    merged = [blocks[0]]
+    for names in blocks[1:]:  # what has lateral edges runs colour by colour, one block after the other
+        merged += [] if names == merged[-1] else [names]
+    free = given.program.schedule.active
+    assert [set(names) for names in merged] == [w for names in written if (w := {n for n in names if n in free})]
+    check_invariance(given, written=True)
+
+
+@pytest.mark.parametrize(("name", "items"), FINITE)
+def test_the_last_block_enters_by_its_mean(name: str, items: str) -> None:
+    """`mean` is E[T | the rest] of the last block and of what is deferred, so its expectation is that of the draws (Rao and Blackwell)."""
+    given = case(name, items)
+    current = given.statistics()
+    _, out = replay(given.program.last.whole, given.values(current), given.program.drawn, current)
+    for variable, expected in expected_means(given).items():
+        torch.testing.assert_close(out["mean"][variable], expected, rtol=0, atol=EXACT)
+        torch.testing.assert_close(
+            given.law.p @ out["mean"][variable], given.law.p @ current[variable], rtol=0, atol=EXACT
+        )
+        pair = [given.law.p @ (out["mean"][variable][:, :1] * out["mean"][other]) for other in current]
+        drawn = [given.law.p @ (current[variable][:, :1] * current[other]) for other in current]
+        blocks = (
+            *(given.program.schedule.blocks[-1] if given.program.schedule.blocks else ()),
+            *given.program.schedule.deferred,
+        )
+        smooth = {r.name for r in blocks}
+        for other, a, b in zip(current, pair, drawn, strict=True):
+            if not (variable in smooth and other in smooth):  # two means of one block are independent given the rest only
+                torch.testing.assert_close(a, b, rtol=0, atol=EXACT)
+
+
+# ── Normals ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def table_of(given: Case, rows: int = 64) -> Tensor:
+    """States at random, what is clamped as the law has it."""
+    table = as_columns(given.model, random_values(given.model, 5, n=rows))
+    for c, site in enumerate(given.law.sites):
+        if site in given.law.clamped:
+            table[:, c] = given.law.clamped[site]
+    return table
+
+
+def check_conditionals(given: Case, region: Region, eta: Tensor, table: Tensor) -> None:
+    """Each site's law given all others, from differences of the oracle's energy."""
+    for at, column in enumerate(given.columns(region)):
+        support = supports(given.model)[column]
+
+        def minus_energy(value: Tensor | float, column: int = column) -> Tensor:
+            other = table.clone()
+            other[:, column] = value
+            return -energy(given.model, given.weights, other)
+
+        if support is not None:
+            expected = torch.softmax(torch.stack([minus_energy(value) for value in support], dim=1), 1)
+            torch.testing.assert_close(chances(region, eta)[at], expected, rtol=0, atol=EXACT)
+            continue
+        beta = precision(region.variable)
+        zero, one, two = (minus_energy(x) for x in (0.0, 1.0, 2.0))
+        torch.testing.assert_close(2 * one - zero - two, torch.full_like(one, beta), rtol=0, atol=1e-9)
+        torch.testing.assert_close(eta[:, at], (one - zero) / beta + 0.5, rtol=0, atol=EXACT)
+        assert family(region.variable).mean(torch.ones(1, 1)).item() == pytest.approx(beta)
+
+
+@pytest.mark.parametrize(("name", "items"), GAUSSIAN)
+def test_conditionals_with_normals(name: str, items: str) -> None:
+    given = case(name, items)
+    table = table_of(given)
+    current = given.statistics(table)
+    values = given.values(current)
+    noted, out = replay(given.program.last.whole, values, given.program.drawn, current)
+    assert sorted(c for _, r, _ in noted for c in given.columns(r)) == list(given.law.free)
+    for _, region, eta in noted:
+        check_conditionals(given, region, eta, table)
+    check_parts(given, values, current, noted, out)
+
+
+# ── Pass 0 ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def order_of(given: Case) -> list[str]:
+    """The order of pass 0 by the language's words, over variables; a clamped part counts as a neighbour of the free part if lateral."""
+    schedule, model = given.program.schedule, given.model
+    distance = dict.fromkeys(schedule.supplied, 0)
+    for reach in range(1, len(model.variables) + 2):
+        for variable in model.variables:
+            if variable.name in distance or variable.name not in schedule.free:
+                continue
+            for edge in model.edges:
+                if variable.name in edge.ends:
+                    others = [n for n in edge.ends if n != variable.name] or [variable.name]
+                    near = [n for n in others if distance.get(n, reach) < reach]
+                    clamped = reach == 1 and any(n in schedule.clamped for n in others)
+                    if near or clamped:
+                        distance[variable.name] = reach
+    names = [v.name for v in model.variables if v.name in schedule.free and v.name not in schedule.supplied]
+    return sorted(names, key=lambda name: distance.get(name, 99))
+
+
+def opened(given: Case, graph: str = "alone") -> tuple[Tensor, list[tuple[int, ...]]]:
+    """The distribution of the listed states after pass 0 as the program makes it, and its blocks of columns in order."""
+    program = given.program
+    schedule = program.schedule
+    current = given.statistics()
+    split = getattr(program, graph)
+    order = [r for block in schedule.opening for r in block]
+    noise = {n: schedule.free[v.name] for n, v in enumerate(given.model.variables) if v.name in schedule.free}
+    numbers = [n.args[2] for n in split.whole.graph.nodes if n.name.startswith("draw_")]
+    drawn = noise | program.drawn
+    for number, region in zip([n for n in numbers if n not in drawn], order, strict=True):
+        drawn = {**drawn, number: region}
+    noted, _ = replay_split(split, given.values(current), drawn, current)
+    p, blocks = torch.ones(len(given.law.p), dtype=torch.float64), []
+    for number, region, eta in noted:
+        columns = given.columns(region)
+        for chance, column in zip(chances(region, eta), columns, strict=True):
+            p = p * chance.gather(1, given.law.digits[:, column : column + 1])[:, 0]
+        if number not in noise:
+            blocks.append(columns)
+    return p, blocks
+
+
+@pytest.mark.parametrize(("name", "items"), FINITE)
+def test_pass_zero(name: str, items: str) -> None:
+    """Pass 0 alone, where absent neighbours send nothing."""
+    given = case(name, items)
+    p, blocks = opened(given)
+    torch.testing.assert_close(p, pass_zero(given.law, blocks), rtol=0, atol=EXACT)
+    names = list(dict.fromkeys(r.name for block in given.program.schedule.opening for r in block))
+    active = given.program.schedule.active
+    assert names == [n for n in order_of(given) if n in active]
+
+
+STARTED = [
+    ("rbm", "", "start noise", ("v", "h")),
+    ("rbm", "", "start h from noise", ("h",)),
+    ("rbm", "clamp v[:, 1:]", "start v from noise", ("v",)),
+    ("rbm", "clamp v", "start h from noise", ("h",)),
+    ("dbm2", "", "start h2 from noise", ("h2",)),
+    ("dbm3", "", "start h2 from noise", ("h2",)),
+    ("triangle", "", "start c from noise", ("c",)),
+    ("boltzmann", "clamp v[1:3]", "start h from noise", ("h",)),
+    ("third_mixed", "", "start y from noise", ("y",)),
+    ("sparse", "", "start v from noise", ("v",)),
+]
+
+
+@pytest.mark.parametrize(("name", "items", "start", "supplied"), STARTED)
+def test_pass_zero_from_noise(name: str, items: str, start: str, supplied: tuple[str, ...]) -> None:
+    given = case(name, items, start)
+    p, blocks = opened(given)
+    torch.testing.assert_close(
+        p, pass_zero(given.law, blocks, start=given.law.block(supplied)), rtol=0, atol=EXACT
+    )
+    names = list(dict.fromkeys(r.name for block in given.program.schedule.opening for r in block))
+    assert names == [n for n in order_of(given) if n in given.program.schedule.active]
+
+
+@pytest.mark.parametrize(
+    ("name", "items", "start", "supplied"),
+    [
+        ("rbm", "", "start persistent(5)", ()),
+        ("rbm", "", "start h from persistent(5)  start v from noise", ("v",)),
+        ("dbm2", "clamp v[0:3]", "start h1, h2 from persistent(2)", ()),
+        ("boltzmann", "", "start v from persistent(2)", ()),
+    ],
+)
+def test_persistent_chains_begin_by_pass_zero(name: str, items: str, start: str, supplied: tuple[str, ...]) -> None:
+    """`fresh` draws what is not kept yet as if nothing were persistent."""
+    given = case(name, items, start)
+    fresh, plain = given.program, case(name, items, "start v from noise" if supplied else "")
+    order = [r for block in plain.program.schedule.opening for r in block]
+    current = given.statistics()
+    drawn = {n: given.program.schedule.free[v.name] for n, v in enumerate(given.model.variables)} | given.program.drawn
+    numbers = [n.args[2] for n in fresh.fresh.whole.graph.nodes if n.name.startswith("draw_")]
+    for number, region in zip([n for n in numbers if n not in drawn], order, strict=True):
+        drawn[number] = region
+    noted, out = replay_split(fresh.fresh, given.values(current), drawn, current)
+    p = torch.ones(len(given.law.p), dtype=torch.float64)
+    for _, region, eta in noted:
+        for chance, column in zip(chances(region, eta), given.columns(region), strict=True):
+            p = p * chance.gather(1, given.law.digits[:, column : column + 1])[:, 0]
+    torch.testing.assert_close(
+        p,
+        pass_zero(given.law, [given.columns(r) for r in order], start=given.law.block(supplied)),
+        rtol=0,
+        atol=EXACT,
+    )
+    assert {n: tuple(v.shape) for n, v in out.items()} == {
+        n: (len(given.law.p), r.size) for n, r in given.program.schedule.free.items()
+    }
+
+
+# ── What the graphs take ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("name", "items"), [("rbm", "clamp v[:, 1:]"), ("dbm2", "clamp v"), ("potts", "")])
+def test_inputs_are_named_and_needed(name: str, items: str) -> None:
+    given = case(name, items)
+    known = {*given.weights, "blank", "key", "sweep"}
+    schedule = given.program.schedule
+    known |= {f"clamped.{n}" for n in schedule.clamped} | {f"start.{n}" for n in schedule.free}
+    known |= {f"state.{n}" for n in schedule.active}
+    needed = required(given.program)
+    assert len(needed) == len(set(needed))
+    plain = {n for n in needed if not n.startswith("hoisted.")}
+    assert plain <= known
+    assert "key" in plain and "sweep" in plain
+
+
+def test_every_node_of_a_sweep_knows_its_line() -> None:
+    """A failure at run time can name the line of the file: each call carries the span of its variable or edge."""
+    given = case("dbm2", "clamp v[0:3]")
+    for split in given.program.graphs().values():
+        for node in split.whole.graph.nodes:
+            if node.op == "call_function" and node.name.startswith(("draw_", "mm", "sigmoid")):
+                assert node.meta["span"].source is given.compiled.checked.source

@@ -34,7 +34,8 @@ class Compiled:
 
     def program(self, chain: str, want: Sequence[Want] = ALL) -> Program:
         """A chain's graphs, with the outputs that are wanted."""
-        key = (chain, tuple(w for w in ALL if w in want))
+        outputs: tuple[Want, ...] = tuple(w for w in ALL if w in want)
+        key = (chain, outputs)
         if key not in self._programs:
             self._programs[key] = build_program(self.graph, self.schedules[chain], key[1], self.passes)
         return self._programs[key]

@@ -148,7 +148,8 @@ class Emission:
     ) -> dict[str, Any]:
         """What is wanted of the end of a chain whose active pieces are `state` and whose last block was `last`."""
         known = self._known(g, state)
-        drawn = {r.name: self._update(g, r, known, self.first_deferred + n) for n, r in enumerate(deferred)}
+        number = {r.name: n for n, r in enumerate(self.schedule.deferred, self.first_deferred)}
+        drawn = {r.name: self._update(g, r, known, number[r.name]) for r in deferred}
         rest = {**given, **drawn}
         out: dict[str, Any] = {}
         if "state" in self.want:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import fx
+from torch.fx.node import map_aggregate
 from torch.fx.proxy import GraphAppendingTracer, Proxy
 
 from gmc.compiler.region import Index, Piece, Region, columns
@@ -105,7 +106,7 @@ class Emitter:
     def module(self, outputs: Any, name: str) -> fx.GraphModule:
         """The finished graph; `outputs` is a tree of proxies. Inputs stand in the order of their first use."""
         self._tracer.span = None
-        self._tracer.create_node("output", "output", (fx.node.map_aggregate(outputs, _node),), {})
+        self._tracer.create_node("output", "output", (map_aggregate(outputs, _node),), {})
         root = torch.nn.Module()
         for key, tensor in self._tensors.items():
             root.register_buffer(key, tensor, persistent=False)

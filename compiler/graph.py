@@ -120,6 +120,6 @@ def build_graph(model: Model) -> FactorGraph:
 def _term(model: Model, edge: Edge) -> Term:
     owner = edge
     while isinstance(owner.factor, Tied):
-        owner = model.edge(owner.factor.edge)
+        owner = model.edge(owner.factor.to)
     assert isinstance(owner.factor, Factor)
     return Term(edge, model.ends(edge), owner.factor, owner.name)

@@ -38,14 +38,14 @@ class TrainingGraph:
     def chain(self, side: Side) -> str:
         """The chain of a side."""
         use = self.objective.positive if side == "positive" else self.objective.negative
-        return use.chain if isinstance(use, ExpectationWord) else use
+        return use.under if isinstance(use, ExpectationWord) else use
 
 
 def build_training(graph: FactorGraph, objective: Objective) -> TrainingGraph:
     """The training graph of one objective term."""
     uses: dict[Side, str | ExpectationWord] = {"positive": objective.positive, "negative": objective.negative}
-    sides = tuple(side for side, use in uses.items() if isinstance(use, str))
-    exact = tuple(side for side, use in uses.items() if not isinstance(use, str))
+    sides: tuple[Side, ...] = tuple(side for side, use in uses.items() if isinstance(use, str))
+    exact: tuple[Side, ...] = tuple(side for side, use in uses.items() if not isinstance(use, str))
     g = Emitter()
     loss: Any = 0.0
     total: dict[str, Any] = {}

@@ -263,7 +263,7 @@ Named = TypeVar("Named", Variable, Edge, Chain, Objective)
 
 def chain_of(use: ExpectationWord | str) -> str:
     """The chain that an argument such as `positive = NAME` or `positive = exact(NAME)` names."""
-    return use if isinstance(use, str) else use.chain
+    return use if isinstance(use, str) else use.under
 
 
 def _by_name(items: tuple[Named, ...], name: str) -> Named:

@@ -218,7 +218,7 @@ class ExpectationWord(Word):
     """How an expectation under a chain is taken, where it is not by running it: `exact(CHAIN)`."""
 
     kind = "expectation"
-    chain: ChainName
+    under: ChainName
 
 
 class ObjectiveWord(Word):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 from zipfile import BadZipFile
 
 import numpy as np
@@ -22,12 +22,42 @@ from gmc.runtime.chains import Outcome
 from gmc.runtime.dataset import Dataset
 from gmc.runtime.engine import Engine, Kept, Rows
 
-if TYPE_CHECKING:
-    from gmc.runtime.run import Run
-
 Value = Tensor | np.ndarray | float | int | str
 SLICE = re.compile(r"(data|train|valid|test)(?:\[(?:(-?\d+)|(\d*):(\d*))\])?")
 DEFAULT_CHAINS = 64
+
+
+class Trained(Protocol):
+    """What sampling needs of a model with parameters: a `gmc.runtime.run.Run`."""
+
+    @property
+    def compiled(self) -> Compiled:
+        """The model."""
+        ...
+
+    @property
+    def params(self) -> dict[str, Tensor]:
+        """The parameters by name."""
+        ...
+
+    @property
+    def kept(self) -> dict[str, Kept]:
+        """The persistent states by chain."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The parameters' type."""
+        ...
+
+    def rows(self, split: Split) -> Dataset | None:
+        """The rows of a split of the data."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +74,9 @@ class Samples:
     means: dict[str, Tensor]
 
 
-def sample(run: Run, name: str, chains: int | None, sweeps: int | None, clamp: dict[str, Value], seed: int) -> Samples:
+def sample(
+    run: Trained, name: str, chains: int | None, sweeps: int | None, clamp: dict[str, Value], seed: int
+) -> Samples:
     """See `Run.sample`."""
     checked = run.compiled.checked
     names = [c.name for c in checked.chains]
@@ -69,7 +101,7 @@ def sample(run: Run, name: str, chains: int | None, sweeps: int | None, clamp: d
     return _samples(run, checked.chain(name), engine.run(name, rows, sweeps), seed)
 
 
-def _samples(run: Run, chain: Chain, outcome: Outcome, seed: int) -> Samples:
+def _samples(run: Trained, chain: Chain, outcome: Outcome, seed: int) -> Samples:
     values, means = {}, {}
     for variable in run.compiled.checked.model.variables:
         kind, end = family(variable), outcome.value[variable.name]
@@ -106,7 +138,7 @@ def _needed(chains: list[Chain]) -> list[str]:
 
 
 def _count(
-    run: Run, values: Mapping[str, Tensor], chains: int | None, missing: list[str], clamp: Mapping[str, Value]
+    run: Trained, values: Mapping[str, Tensor], chains: int | None, missing: list[str], clamp: Mapping[str, Value]
 ) -> int:
     """How many chains: `chains`, else the rows of the clamp sources, else 64 (or all rows that the data have, if fewer)."""
     told = [f"`--clamp {v}` has {x.shape[0]} rows" for v, x in values.items()]
@@ -125,7 +157,7 @@ def _count(
     return min([DEFAULT_CHAINS, *have])
 
 
-def _default_split(run: Run, variable: str) -> Dataset | None:
+def _default_split(run: Trained, variable: str) -> Dataset | None:
     """The rows a variable takes where none are named: test, else valid, else train."""
     splits: tuple[Split, ...] = ("test", "valid", "train")
     for split in splits:
@@ -135,7 +167,7 @@ def _default_split(run: Run, variable: str) -> Dataset | None:
     return None
 
 
-def _default(run: Run, variable: str, chain: str, count: int) -> Tensor:
+def _default(run: Trained, variable: str, chain: str, count: int) -> Tensor:
     data = _default_split(run, variable)
     span = run.compiled.checked.chain(chain).span
     if data is None:
@@ -156,7 +188,7 @@ def _copied(kept: Kept, count: int) -> Kept:
     return copy
 
 
-def rows_of(run: Run, name: str, source: Value) -> Tensor:
+def rows_of(run: Trained, name: str, source: Value) -> Tensor:
     """The whole statistics `[rows, size]` that a source gives a variable.
 
     Raises:
@@ -206,7 +238,7 @@ def _is_number(source: Value) -> bool:
     return True
 
 
-def _data_rows(run: Run, variable: Variable, source: str, match: re.Match[str]) -> Tensor:
+def _data_rows(run: Trained, variable: Variable, source: str, match: re.Match[str]) -> Tensor:
     def refuse(reason: str) -> GmcError:
         return GmcError([run_errors.bad_source(None, variable.name, source, reason)], exit_code=2)
 

@@ -50,13 +50,50 @@ def write_bytes(path: Path, data: bytes) -> None:
                 temporary.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise GmcError(errors.not_written(None, str(path), reason(error), present(path))) from error
+
+
+def present(path: Path) -> bool:
+    """Whether something is there, as far as that can be told."""
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long
+        return False
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and those that it is in.
+
+    Raises:
+        GmcError: a file is in the way, or the place may not be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise GmcError(errors.not_written(None, str(folder), reason(error), False)) from error
+
+
+def remove_file(path: Path) -> None:
+    """Removes a file, if it is there.
+
+    Raises:
+        GmcError: it may not be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
     except OSError as error:
-        raise GmcError(errors.not_written(None, str(path), reason(error), path.exists())) from error
+        raise GmcError(errors.not_written(None, str(path), reason(error), True)) from error
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What writes that were killed midway left in a folder."""
+    return list(folder.glob(".*.tmp"))
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what writes that were killed midway left in a folder; only for the process that owns the run."""
-    for leftover in folder.glob(".*.tmp"):
+    """Removes them; only for the process that owns the run."""
+    for leftover in leftovers(folder):
         with suppress(OSError):
             leftover.unlink()
 
@@ -69,11 +106,11 @@ def write_text(path: Path, text: str) -> None:
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
     """Writes tensors with what `metadata` says of them (`fingerprint`: of which model they are), as `write_bytes` does.
 
-    A digest of the tensors is added, because safetensors has no checksum of its own.
+    A digest of both is added, because safetensors has no checksum of its own.
     """
     # a copy each: safetensors refuses views that share memory
     own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in sorted(tensors.items())}
-    described = json.dumps({**metadata, "digest": _digest(own)}, sort_keys=True)
+    described = json.dumps({**metadata, "digest": _digest(own, metadata)}, sort_keys=True)
     write_bytes(path, save_tensors(own, {METADATA: described}))
 
 
@@ -87,15 +124,15 @@ def read_tensors(path: Path, fingerprint: str | None = None) -> tuple[dict[str, 
         data = path.read_bytes()
     except FileNotFoundError:
         raise GmcError(errors.run_file_not_found(None, str(path))) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise GmcError(errors.damaged_file(None, str(path), reason(error))) from None
     try:
         tensors = load_tensors(data)
         metadata = _metadata(data)
-    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         why = "it is empty" if not data else f"it is cut short, altered or of another format ({error})"
         raise GmcError(errors.damaged_file(None, str(path), why)) from None
-    if "digest" in metadata and metadata.pop("digest") != _digest(tensors):
+    if "digest" in metadata and metadata.pop("digest") != _digest(tensors, metadata):
         raise GmcError(errors.damaged_file(None, str(path), "its bytes are not those that were written"))
     if fingerprint is not None and "fingerprint" not in metadata:
         raise GmcError(errors.foreign_file(None, str(path)))
@@ -164,7 +201,7 @@ def open_metrics(path: Path, length: int = 0) -> tuple[MetricsLog, tuple[Diagnos
         finally:
             os.close(handle)
     except OSError as error:
-        raise GmcError(errors.not_written(None, str(path), reason(error), path.exists())) from error
+        raise GmcError(errors.not_written(None, str(path), reason(error), present(path))) from error
     missing = length - present
     warnings = (errors.metrics_short(None, str(path), missing),) if missing > 0 else ()
     return MetricsLog(path, min(present, length)), warnings
@@ -194,9 +231,9 @@ def _metadata(data: bytes) -> dict[str, str]:
     return {str(key): str(value) for key, value in json.loads(header.get(METADATA, "{}")).items()}
 
 
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """A digest of names, types, shapes and contents."""
-    total = hashlib.blake2b(digest_size=16)
+def _digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
+    """A digest of names, types, shapes and contents, and of what is said of them."""
+    total = hashlib.blake2b(json.dumps(dict(metadata), sort_keys=True).encode(), digest_size=16)
     for name, tensor in sorted(tensors.items()):
         total.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         # reshape first: a scalar has no bytes to view

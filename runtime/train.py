@@ -109,14 +109,24 @@ class Trainer:
 
     def _end_epoch(self, stage: Stage, watch: Callable[[Stage], Mapping[str, float]]) -> EpochReport:
         self.cursor.epoch, self.cursor.step = self.cursor.epoch + 1, 0
+        self.refuse_diverged(self.cursor.epoch)
         values = {name: float(total) / self.losses.count for name, total in self.losses.total.items()}
         self.losses = Losses()
-        broken = [name for name, p in self.params.items() if not bool(torch.isfinite(p).all())]
-        if broken or not all(map(math.isfinite, values.values())):
-            raise GmcError([run_errors.diverged(stage.span, stage.name, self.cursor.epoch, broken)])
         if stage.watch and self.cursor.epoch % stage.every == 0:
             values |= watch(stage)
         return EpochReport(stage.name, self.cursor.epoch, self.cursor.updates, values)
+
+    def refuse_diverged(self, epoch: int) -> None:
+        """What must hold of a state that is worth keeping; `epoch` is the one that runs, from 1.
+
+        Raises:
+            GmcError: a loss of the epoch or a parameter is no longer finite.
+        """
+        if self.done:
+            return
+        broken = [name for name, p in self.params.items() if not bool(torch.isfinite(p).all())]
+        if broken or not all(math.isfinite(float(total)) for total in self.losses.total.values()):
+            raise GmcError([run_errors.diverged(self.stage.span, self.stage.name, epoch, broken)])
 
     def _step(self, stage: Stage) -> None:
         """All minimize lines of a stage on one batch."""
@@ -204,8 +214,10 @@ class Trainer:
     def state(self) -> dict[str, Tensor]:
         """All tensors that a resumed training needs, by name; the parameters among them."""
         tensors = {f"parameter/{name}": value for name, value in self.params.items()}
-        for name, stepper in self.steppers.items():
-            tensors |= {f"optimizer/{name}:{key}": value for key, value in stepper.state().items()}
+        # a stepper that has not stepped since the resume still waits for its state
+        slots = self.waiting | {name: stepper.state() for name, stepper in self.steppers.items()}
+        for name, state in slots.items():
+            tensors |= {f"optimizer/{name}:{key}": value for key, value in state.items()}
         tensors |= {f"loss/{name}": value for name, value in self.losses.total.items()}
         for name, kept in self.engine.kept.items():
             tensors |= {f"chain/{name}/{variable}": value for variable, value in kept.states.items()}

@@ -1,5 +1,6 @@
 """Fills the vocabulary, and the catalogue of diagnostics, by importing all that registers itself; needs no torch."""
 
+import gmc.compiler.errors
 import gmc.compiler.expectations
 import gmc.compiler.factors
 import gmc.compiler.families

@@ -7,4 +7,4 @@ from gmc.dsl.vocabulary import VOCABULARY, ExpectationWord
 
 @VOCABULARY.register("exact")
 class Exact(ExpectationWord):
-    """The expectation under the law that `chain` samples: what sums out in closed form is summed out, the rest is enumerated."""
+    """The expectation under the law of the chain `under`: what sums out in closed form is summed out, the rest is enumerated."""

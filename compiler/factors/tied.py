@@ -11,13 +11,13 @@ from gmc.dsl.vocabulary import VOCABULARY, EdgeName, FactorWord
 
 @VOCABULARY.register("tied")
 class Tied(FactorWord):
-    """The same factor as `edge`, sharing its weights; both edges join variables of the same types and shapes, in the same order.
+    """The same factor as the edge `to`, sharing its weights; both edges join variables of the same types and shapes, in the same order.
 
     The factor graph puts the other edge's factor in this one's place.
     """
 
     arities: ClassVar[tuple[int, ...]] = (2, 3)
-    edge: EdgeName
+    to: EdgeName
 
     def mismatch(self, ends: Sequence[Variable]) -> str | None:
         """What it is tied to decides, once all edges are known."""

@@ -140,7 +140,7 @@ def arrivals(messages: Sequence[Message], layout: Layout) -> dict[tuple[int, int
             heights = [layout.nodes[n.number].y for end in message.sources for n in end]
             into.setdefault(target, []).append((sum(heights) / len(heights), place, -1))
             continue
-        for node in message.sources[0]:
+        for node in (n for end in message.sources for n in end):
             if not beside(layout, node, message.target):
                 into.setdefault(target, []).append((layout.nodes[node.number].y, place, node.number))
     ends: dict[tuple[int, int], Point] = {}

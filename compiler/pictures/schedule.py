@@ -20,7 +20,7 @@ LOCK = "\N{BLACK SQUARE}"
 """The mark of a clamped value."""
 BEND = 36.0
 """How far before a node a message leaves the lane of its source."""
-JOINT = 9.0
+JOINT = 7.0
 """The side of the square that stands for a product."""
 
 
@@ -37,7 +37,7 @@ def schedule_dot(graph: FactorGraph, schedule: Schedule, sweeps_shown: int = 2) 
         if len(message.sources) > 1:
             _draw_product(picture, place, message, layout, ends[place, -1])
         else:
-            for node in message.sources[0]:
+            for node in (n for end in message.sources for n in end):
                 _draw_message(picture, message, node, layout, ends.get((place, node.number)))
     for before, node in timeline.carried:
         path = wire(layout.nodes[before.number].right, layout.nodes[node.number].left, BEND, arrow=False)
@@ -188,7 +188,8 @@ def _label(message: Message, end: tuple[float, float] | None) -> dict[str, str]:
     """The name of an edge that has one of its own."""
     if end is None or message.term.name == "_".join(v.name for v in message.term.ends):
         return {}
-    return {"label": message.term.name, "lp": f"{end[0] - BEND / 2:.1f},{end[1] + 8:.1f}", "fontsize": "9"}
+    left = end[0] - 10 - 2.4 * len(message.term.name)
+    return {"label": message.term.name, "lp": f"{left:.1f},{end[1] + 7:.1f}", "fontsize": "9"}
 
 
 def _draw_product(picture: Dot, place: int, message: Message, layout: Layout, end: tuple[float, float]) -> None:

@@ -151,7 +151,7 @@ def meets(term: Term, slot: int, other: int, target: Region) -> Index:
     chosen[target.sites] = True
     first, second = structure.first, structure.second
     if term.edge.lateral:
-        return np.unique(second[chosen[first]])
+        return np.unique(np.concatenate([second[chosen[first]], first[chosen[second]]]))
     ours, theirs = (first, second) if slot < other else (second, first)
     return np.unique(theirs[chosen[ours]])
 

@@ -232,7 +232,7 @@ def _read_name(context: Context, word: type[Word], argument: Argument, name: syn
 
 def _read_nested(context: Context, argument: Argument, expr: syntax.Name | syntax.Call) -> Word:
     name = expr if isinstance(expr, syntax.Name) else expr.name
-    registered = [kind for kind in argument.kinds if context.vocabulary.get(kind, name.text)]
+    registered: list[Kind] = [kind for kind in argument.kinds if context.vocabulary.get(kind, name.text)]
     role: Role[Word] = Role((*registered, *argument.kinds)[0])
     return _known(bind(context, expr, role)).word
 

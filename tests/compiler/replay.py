@@ -96,7 +96,9 @@ _folder = tempfile.TemporaryDirectory()
 
 def compile_example(example: Example, items: str = "", extra: str = "") -> Compiled:
     """An example compiled with a chain of those items; files that it names are written aside."""
-    return compile_checked(load(example, Path(_folder.name), items, extra))
+    folder = Path(_folder.name) / example.name  # examples call different files by one name
+    folder.mkdir(exist_ok=True)
+    return compile_checked(load(example, folder, items, extra))
 
 
 @cache

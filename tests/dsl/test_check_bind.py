@@ -40,7 +40,7 @@ def test_tuples_flags_aliases_and_columns() -> None:
 def test_nested_words_and_references() -> None:
     text = MODEL + DATA + CHAINS + "objective o = likelihood(exact(posterior), negative)"
     word = checked(text).objectives[0].terms[0].objective
-    assert word == Likelihood(positive=Exact(chain="posterior"), negative="negative")
+    assert word == Likelihood(positive=Exact(under="posterior"), negative="negative")
     assert word.chains() == ("posterior", "negative")
     text = MODEL + DATA + CHAINS + "objective o = mixture(posterior, negative, norm = l2)"
     assert checked(text).objectives[0].terms[0].objective == Mixture(over=("posterior", "negative"), norm="l2")
@@ -130,10 +130,6 @@ def test_no_name_hides_a_word(name: str) -> None:
     assert codes(f"param {name} = 3\n{MODEL}") == ["GM202"]
 
 
-BY_POSITION = {"chain", "edge"}
-"""Reserved words that name an argument all the same: `exact(CHAIN)` and `tied(EDGE)` are only ever given by position."""
-
-
 @pytest.mark.parametrize("vocabulary", [WORDS, VOCABULARY])
 def test_no_registered_name_or_argument_is_reserved(vocabulary: Vocabulary) -> None:
     import gmc.runtime.words  # noqa: F401  fills the vocabulary
@@ -142,9 +138,7 @@ def test_no_registered_name_or_argument_is_reserved(vocabulary: Vocabulary) -> N
     # `start data` is the grammar's own
     assert not {word.word for word in vocabulary.words() if (word.kind, word.word) != ("start", "data")} & RESERVED
     for word in vocabulary.words():
-        first, *others = arguments(word) or [None]
-        assert not {other.name for other in others if other} & RESERVED, word.word
-        assert first is None or first.name not in RESERVED - BY_POSITION, word.word
+        assert not {argument.name for argument in arguments(word)} & RESERVED, word.word
 
 
 def test_every_registered_word_can_be_called() -> None:
@@ -158,6 +152,6 @@ def test_every_registered_word_can_be_called() -> None:
 
 def test_help_with_a_missing_argument_can_be_written() -> None:
     (missing,) = found(f"{MODEL}{DATA}{CHAINS}objective o = likelihood(exact, negative)")
-    assert missing.help == "write `exact(CHAIN)`"
+    assert missing.help == "write `exact(under = ...)`"
     (missing,) = found(f"{MODEL}{DATA}{CHAINS}objective o = likelihood(posterior)")
     assert missing.help == "write `likelihood(negative = ...)`"

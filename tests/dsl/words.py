@@ -106,7 +106,7 @@ class Conv(FactorWord):
 @WORDS.register("tied")
 class Tied(FactorWord):
     arities: ClassVar[tuple[int, ...]] = (2, 3)
-    edge: EdgeName
+    to: EdgeName
 
     def mismatch(self, ends: Sequence[Variable]) -> str | None:
         return None

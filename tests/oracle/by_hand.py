@@ -49,7 +49,7 @@ class HandFactor(FactorWord):
     kernel: int = 1
     stride: int = 1
     padding: int = 0
-    edge: str = ""
+    to: str = ""
 
     def mismatch(self, ends: Sequence[Variable]) -> str | None:
         return None

@@ -83,5 +83,5 @@ def energy(model: Model, weights: Weights, values: Tensor, silent: Collection[Si
 def tied_to(model: Model, edge: Edge) -> Edge:
     """The edge whose weights and factor an edge has: itself, unless it is tied to another (or that one in turn)."""
     while edge.factor.word == "tied":
-        edge = model.edge(edge.factor.edge)  # type: ignore[attr-defined]
+        edge = model.edge(edge.factor.to)  # type: ignore[attr-defined]
     return edge

@@ -218,7 +218,7 @@ def test_conv_is_torch_conv2d() -> None:
 
 def test_tied_edges_share_weights() -> None:
     layers = tuple(variable(name, "bernoulli", 3) for name in "abc")
-    tied = model(layers, edge("a", "b"), edge("b", "c", factor="tied", edge="a_b"))
+    tied = model(layers, edge("a", "b"), edge("b", "c", factor="tied", to="a_b"))
     free = model(layers, edge("a", "b"), edge("b", "c"))
     w = random_weights(tied, 14)
     assert close(law(tied, w).p, law(free, {**w, "b_c.weight": w["a_b.weight"]}).p)

@@ -69,7 +69,7 @@ def chosen(chains: Sequence[Chain], name: str | None, *, alone: bool) -> Sequenc
         raise GmcError([unknown_choice(None, "chain", name, names)], exit_code=USAGE)
     found = [chain for chain in chains if name in (None, chain.name)]
     if not found or (alone and len(found) > 1):
-        raise GmcError([errors.which_chain(None, names)], exit_code=USAGE if found else 1)
+        raise GmcError([errors.which_chain(None, names)], exit_code=USAGE)
     return found
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.common import MODELS, Report, Settings, Values, parallel, settings, trained
+from benchmarks.common import MODELS, Report, Settings, Values, parallel, settings, train
 
 CASES: dict[str, tuple[str, dict[str, int]]] = {
     "PCD-5": ("bars_pcd.gm", {"steps": 5}),
@@ -45,9 +45,9 @@ def work(case: str, seed: int, quick: bool) -> Values:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "bars.npz"
         np.savez(data, x=np.tile(patterns(), (64 * EPOCH // 16, 1, 1)))
-        sizes = overrides | {"length": 1 if quick else 20}
-        with trained(MODELS / name, sizes, seed=seed, data=data, label=f"{case}, seed {seed}") as run:
-            return {"total log-likelihood": float(run.log_likelihood({"v": torch.from_numpy(patterns())}).sum())}
+        sizes = overrides | {"rounds": 1 if quick else 20}
+        run = train(MODELS / name, sizes, f"{case}, seed {seed}", seed=seed, data=data)
+    return {"total log-likelihood": float(run.log_likelihood({"v": torch.from_numpy(patterns())}).sum())}
 
 
 def main(given: Settings) -> None:

@@ -9,13 +9,11 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -134,7 +132,7 @@ class Report:
             "title": self.title,
             "command": " ".join(["python -m", f"benchmarks.{self.settings.name}", *sys.argv[1:]]),
             "quick": self.settings.quick,
-            "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "seconds": round(time.monotonic() - self.started, 1),
             "machine": machine(self.settings.jobs),
             "rows": self.rows,
@@ -230,24 +228,20 @@ class Watch:
         say(f"{self.label}: epoch {progress.epoch} of {progress.epochs}, {seconds:.0f} s")
 
 
-@contextmanager
-def trained(
+def train(
     file: Path,
-    overrides: Mapping[str, object] | None = None,
+    params: Mapping[str, object],
+    label: str,
     *,
-    seed: int = 0,
+    seed: int,
     data: Path | None = None,
     weights: Path | None = None,
-    label: str | None = None,
-) -> Iterator[Run]:
-    """A run of the train stages of a .gm file, in a folder that is gone afterwards."""
-    from gmc.runtime.model import compile_file
+) -> Run:
+    """Runs the train stages of a .gm file, in memory."""
+    import gmc
 
-    values = {name: str(value) for name, value in (overrides or {}).items()}
-    model = compile_file(file, values, None if data is None else str(data))
-    watch = Watch(label or f"{file.stem} {values} seed {seed}")
-    with tempfile.TemporaryDirectory() as folder:
-        yield model.train(Path(folder) / "run", seed=seed, weights=weights, watch=watch)
+    model = gmc.compile(file, params, None if data is None else str(data))
+    return model.train(seed=seed, weights=weights, watch=Watch(label))
 
 
 def standard_error(values: Sequence[float]) -> float:

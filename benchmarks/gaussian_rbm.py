@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import EXAMPLES, MODELS, Report, Settings, Values, parallel, say, settings, trained
+from benchmarks.common import EXAMPLES, MODELS, Report, Settings, Values, parallel, say, settings, train
 
 Floats = NDArray[np.float64]
 CHAINS, SWEEPS, BETA = 100_000, 100, 2.5
@@ -79,11 +79,11 @@ def small(seed: int, quick: bool) -> Values:
     """The small model with one set of weights."""
     import torch
 
+    import gmc
     from gmc.runtime.evaluation import Likelihood
-    from gmc.runtime.model import compile_file
 
     w = weights(seed)
-    model = compile_file(MODELS / "gaussian_small.gm", {"precision": str(BETA)})
+    model = gmc.compile(MODELS / "gaussian_small.gm", {"precision": str(BETA)})
     run = model.run({name: torch.from_numpy(value).float() for name, value in w.items()})
     logs, means, log_z = mixture(w)
     found = {"log Z error": abs(Likelihood(run.compiled, run.params).log_z - log_z)}
@@ -119,19 +119,19 @@ def faces(seed: int, data: Path, quick: bool, picture: Path | None) -> Values:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "faces.npz"
         np.savez(path, x=np.load(data)["x"][~held])
-        file = quicker(Path(folder)) if quick else EXAMPLES / "gaussian_rbm.gm"
-        with trained(file, seed=seed, data=path, label=f"faces, seed {seed}") as run:
-            frames = torch.from_numpy(z[held]).float()
-            filled = torch.zeros_like(frames)
-            repeats = 2 if quick else 10
-            for n in range(repeats):
-                filled += run.sample("inpaint", clamp={"v": frames}, seed=n).values["v"] / repeats
-            dreams = run.sample("dreaming", chains=100, sweeps=10 if quick else None, seed=seed)
-            field = run.params["v.bias"].flatten() + dreams.values["h"].to(run.dtype) @ run.params["v_h.weight"].T
-            # grey values of the mean given h: the noise of a pixel itself shows nothing
-            grey = field.reshape(-1, 28, 20).double().numpy() * deviation + mean
-            if picture is not None:
-                save_grid(picture, np.concatenate([x[held][:20], grey[:80]]).clip(0, 1), columns=20)
+        params = {"rounds": 5} if quick else {}
+        run = train(EXAMPLES / "gaussian_rbm.gm", params, f"faces, seed {seed}", seed=seed, data=path)
+    frames = torch.from_numpy(z[held]).float()
+    repeats = 2 if quick else 10
+    filled = torch.zeros_like(frames)
+    for n in range(repeats):
+        filled += run.sample("inpaint", clamp={"v": frames}, seed=n).values["v"] / repeats
+    dreams = run.sample("dreaming", chains=100, sweeps=10 if quick else None, seed=seed)
+    field = run.params["v.bias"].flatten() + dreams.values["h"].to(run.dtype) @ run.params["v_h.weight"].T
+    # grey values of the mean given h: the noise of a pixel itself shows nothing
+    grey = field.reshape(-1, 28, 20).double().numpy() * deviation + mean
+    if picture is not None:
+        save_grid(picture, np.concatenate([x[held][:20], grey[:80]]).clip(0, 1), columns=20)
     upper, lower = z[:, :14].reshape(len(z), -1), z[:, 14:].reshape(len(z), -1)
     ridge = np.linalg.solve(upper[~held].T @ upper[~held] + 100 * np.eye(280), upper[~held].T @ lower[~held])
     errors = {
@@ -141,14 +141,6 @@ def faces(seed: int, data: Path, quick: bool, picture: Path | None) -> Values:
     }
     found = {f"rmse: {name}": float(np.sqrt((e**2).mean())) for name, e in errors.items()}
     return found | {"spread of dreams": float(((grey - mean) / deviation).std())}
-
-
-def quicker(folder: Path) -> Path:
-    """The example with two epochs."""
-    text = (EXAMPLES / "gaussian_rbm.gm").read_text(encoding="utf-8")
-    path = folder / "quick.gm"
-    path.write_text(text.replace("epochs 100", "epochs 2"), encoding="utf-8")
-    return path
 
 
 def work(kind: str, seed: int, data: Path | None, quick: bool, picture: Path | None) -> Values:

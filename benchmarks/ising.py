@@ -107,12 +107,12 @@ def clusters(temperature: float, seed: int, quick: bool) -> Values:
 
 def gibbs(temperature: float, seed: int, quick: bool) -> Values:
     """The same from gmc's blocked Gibbs chains, all independent, each looked at once, at its end."""
-    from gmc.runtime.model import compile_file
+    import gmc
 
     chain, sweeps = CASES[temperature]
     chains, sweeps = (16, 50) if quick else (CHAINS, sweeps)
     overrides = {"side": str(SIDE), "coupling": repr(1 / temperature)}
-    run = compile_file(EXAMPLES / "ising.gm", overrides).run({})
+    run = gmc.compile(EXAMPLES / "ising.gm", overrides).run({})
     drawn: torch.Tensor = run.sample(chain, chains=chains, sweeps=sweeps, seed=seed).values["s"]
     spins = drawn.double().numpy()
     m, u = np.abs(spins.mean((1, 2))), energies(spins)
@@ -128,10 +128,10 @@ def work(kind: str, temperature: float, seed: int, quick: bool) -> Values:
 
 def small_difference() -> float:
     """log Z of a 4x4 torus: Kaufman's formula against gmc's enumeration of its 65,536 states."""
+    import gmc
     from gmc.runtime.evaluation import Likelihood
-    from gmc.runtime.model import compile_file
 
-    model = compile_file(EXAMPLES / "ising.gm", {"side": "4", "coupling": "0.37"})
+    model = gmc.compile(EXAMPLES / "ising.gm", {"side": "4", "coupling": "0.37"})
     return abs(Likelihood(model.compiled, {}).log_z - log_z_torus(4, 0.37))
 
 

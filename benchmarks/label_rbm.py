@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from benchmarks.common import EXAMPLES, Report, Settings, Values, parallel, settings, trained
+from benchmarks.common import EXAMPLES, Report, Settings, Values, parallel, settings, train
 
 if TYPE_CHECKING:
     from gmc.runtime.run import Run
@@ -53,21 +53,18 @@ def peers(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> Values:
 
 def work(fold: int, quick: bool) -> Values:
     """Trains on one split and predicts its held-out digits; accuracies in percent."""
-    file = EXAMPLES / "label_rbm.gm"
-    with trained(file, {"fold": fold}, seed=fold, label=f"split {fold}") as run:
-        rows = [run.rows("train"), run.rows("test")]
-        pairs = []
-        for data in rows:
-            assert data is not None
-            numbers = torch.arange(data.rows)
-            pairs.append((data.external("v", numbers, 0), data.external("y", numbers, 0).to(torch.int64)))
-        v, y = pairs[1]
-        if quick:
-            v, y = v[:50], y[:50]
-        guess = run.sample("guess", clamp={"v": v}).means["y"]
-        scores = dict(zip(WAYS, (exact(run, v), clamped(run, v, fold), guess), strict=True))
-        found = {way: 100 * float((score.argmax(1) == y).double().mean()) for way, score in scores.items()}
-        return found | peers(pairs[0], pairs[1])
+    params = {"fold": fold} | ({"rounds": 5} if quick else {})
+    run = train(EXAMPLES / "label_rbm.gm", params, f"split {fold}", seed=fold)
+    pairs = []
+    for data in (run.rows("train"), run.rows("test")):
+        assert data is not None
+        numbers = torch.arange(data.rows)
+        pairs.append((data.external("v", numbers, 0), data.external("y", numbers, 0).to(torch.int64)))
+    v, y = pairs[1]
+    guess = run.sample("guess", clamp={"v": v}).means["y"]
+    scores = dict(zip(WAYS, (exact(run, v), clamped(run, v, fold), guess), strict=True))
+    found = {way: 100 * float((score.argmax(1) == y).double().mean()) for way, score in scores.items()}
+    return found | peers(pairs[0], pairs[1])
 
 
 def main(given: Settings) -> None:

@@ -69,13 +69,13 @@ def work(seed: int, quick: bool) -> Values:
     """Samples and sums one set of couplings."""
     import torch
 
+    import gmc
     from gmc.runtime.evaluation import Likelihood
-    from gmc.runtime.model import compile_file
 
     w = weights(seed)
     # single precision, as a run has; the enumeration takes the same rounded numbers
     w = {name: value.astype(np.float32).astype(np.float64) for name, value in w.items()}
-    model = compile_file(EXAMPLES / "potts.gm")
+    model = gmc.compile(EXAMPLES / "potts.gm")
     run = model.run({name: torch.from_numpy(value).float() for name, value in w.items()})
     all_states = states()
     t = statistics(all_states)

@@ -10,22 +10,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.common import MODELS, Report, Settings, Values, parallel, settings, trained
+from benchmarks.common import MODELS, Report, Settings, Values, parallel, settings, train
 
 CASES = {
-    "lr 0.1 -> 0, 25 epochs": ({"first": 0.1, "last": 0.0, "length": 25}, -144.0),
-    "lr 0.01, 50 epochs (published recipe)": ({"first": 0.01, "last": 0.01, "length": 50}, -149.0),
+    "lr 0.1 -> 0, 25 epochs": ({"first": 0.1, "last": 0.0, "rounds": 25}, -144.0),
+    "lr 0.01, 50 epochs (published recipe)": ({"first": 0.01, "last": 0.01, "rounds": 50}, -149.0),
 }
 
 
 def work(case: str, seed: int, data: Path, quick: bool) -> Values:
     """Trains with one seed and sums the likelihood."""
-    overrides = CASES[case][0] | ({"length": 1} if quick else {})
-    label = f"{case}, seed {seed}"
-    with trained(MODELS / "rbm_mnist_exact.gm", overrides, seed=seed, data=data, label=label) as run:
-        found = run.evaluate("exact", "test")
-        assert found.log_z is not None
-        return {"test log-likelihood": found.mean, "standard error": found.standard_error, "log Z": found.log_z}
+    overrides = CASES[case][0] | ({"rounds": 1} if quick else {})
+    run = train(MODELS / "rbm_mnist_exact.gm", overrides, f"{case}, seed {seed}", seed=seed, data=data)
+    found = run.evaluate("exact", "test")
+    assert found.log_z is not None
+    return {"test log-likelihood": found.mean, "standard error": found.standard_error, "log Z": found.log_z}
 
 
 def main(given: Settings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -73,23 +73,24 @@ class Emission:
             pieces.setdefault(region.name, []).append(drawn)
         return pieces
 
-    def _state(self, g: Emitter, pieces: Mapping[str, Sequence[Piece]]) -> dict[str, Any]:
-        """The active region of each variable."""
+    def _state(self, g: Emitter, pieces: Mapping[str, Sequence[Piece]], names: Collection[str]) -> dict[str, Any]:
+        """The active region of each named variable."""
         clamped = self.schedule.clamped
         return {
             name: g.assemble([p for p in pieces[name] if p.region is not clamped.get(name)], region)
             for name, region in self.schedule.active.items()
+            if name in names
         }
 
     def opening(self) -> fx.GraphModule:
-        """Pass 0."""
+        """Pass 0 where sweeps follow: what they read."""
         g = Emitter()
-        return g.module(self._state(g, self._begin(g, self.schedule.opening, ())), "Opening")
+        return g.module(self._state(g, self._begin(g, self.schedule.begun, ()), self.schedule.read), "Opening")
 
     def fresh(self, blocks: Sequence[Block], anew: Sequence[str]) -> fx.GraphModule:
         """Pass 0 with the variables `anew` drawn by `blocks`, not supplied; it gives whole free regions."""
         g = Emitter()
-        state = self._pieces(self._state(g, self._begin(g, blocks, anew)))
+        state = self._pieces(self._state(g, self._begin(g, blocks, anew), self.schedule.active))
         known = self._known(g, state)
         rest = {
             r.name: self._update(g, r, known, self.first_deferred + n) for n, r in enumerate(self.schedule.deferred)
@@ -108,13 +109,15 @@ class Emission:
     def _swept(self, g: Emitter) -> dict[str, Piece]:
         """The active pieces after one sweep."""
         state = {
-            name: Piece(g.input(f"state.{name}", fixed=False), region) for name, region in self.schedule.active.items()
+            name: Piece(g.input(f"state.{name}", fixed=False), region)
+            for name, region in self.schedule.active.items()
+            if name in self.schedule.read
         }
         site = self.first_sweep
         for block in self.schedule.blocks:
             for region in block:
                 drawn = self._update(g, region, self._known(g, state), site)
-                state[region.name] = _put(g, state[region.name], drawn)
+                state[region.name] = _put(g, state.get(region.name), drawn)
                 site += 1
         return state
 
@@ -133,7 +136,10 @@ class Emission:
         """Pass 0 where no sweep follows: what a start supplies stays, whether it is read or not."""
         g = Emitter()
         pieces = self._begin(g, self.schedule.opening, ())
-        state = {name: Piece(value, self.schedule.active[name]) for name, value in self._state(g, pieces).items()}
+        state = {
+            name: Piece(value, self.schedule.active[name])
+            for name, value in self._state(g, pieces, self.schedule.active).items()
+        }
         given = {r.name: self._supply(g, r) for r in self.schedule.deferred if r.name in self.schedule.supplied}
         drawn = tuple(r for r in self.schedule.deferred if r.name not in given)
         return g.module(self._finish(g, state, given, self.schedule.opening[-1:], drawn), "Alone")
@@ -162,7 +168,7 @@ class Emission:
             else:
                 smooth = dict(state)
                 for region in (r for block in last for r in block):
-                    smooth[region.name] = _put(g, smooth[region.name], self._mean(g, region, known))
+                    smooth[region.name] = _put(g, smooth.get(region.name), self._mean(g, region, known))
                 rest = {**given, **{r.name: self._mean(g, r, known) for r in deferred}}
                 out["mean"] = self._joined(g, self._all(), self._clamped(g), smooth, rest)
         return out
@@ -192,9 +198,9 @@ class Emission:
         return out
 
 
-def _put(g: Emitter, whole: Piece, part: Piece) -> Piece:
+def _put(g: Emitter, whole: Piece | None, part: Piece) -> Piece:
     """`whole` with `part` in its place; a new value, since graphs are pure."""
-    if part.region.sites.size == whole.region.sites.size:
+    if whole is None or part.region.sites.size == whole.region.sites.size:
         return part
     index = columns(part.region.within(whole.region), part.region.variable.family.width)
     return Piece(torch.index_copy(whole.value, 1, g.constant(index), part.value), whole.region)

@@ -21,7 +21,8 @@ class Schedule:
 
     `clamped` and `free` part the sites of every variable, `active` and `deferred` the free ones. A sweep draws `blocks`, which cover `active`, in order.
     Nothing reads what is deferred, since all its neighbours are clamped: it is drawn once, after the last sweep. `opening` is pass 0: the active regions
-    that no start supplies, in the order in which they are drawn, each from the neighbours that then have a value.
+    that no start supplies, in the order in which they are drawn, each from the neighbours that then have a value. Sweeps read the states of `read`
+    before they draw them; where sweeps follow, pass 0 draws no more than these need.
     """
 
     chain: Chain
@@ -32,6 +33,18 @@ class Schedule:
     opening: tuple[Block, ...]
     blocks: tuple[Block, ...]
     deferred: Block
+    read: frozenset[str]
+    needed: frozenset[str]
+
+    @property
+    def begun(self) -> tuple[Block, ...]:
+        """What pass 0 draws where sweeps follow: `needed` is what these read, or what they in turn were drawn from."""
+        return tuple(block for block in self.opening if block[0].name in self.needed)
+
+    @property
+    def pass_0(self) -> tuple[Block, ...]:
+        """What pass 0 draws in this chain as it is written."""
+        return self.begun if self.chain.sweeps.end or not self.chain.sweeps.constant else self.opening
 
 
 def build_schedule(graph: FactorGraph, chain: Chain) -> Schedule:
@@ -45,7 +58,9 @@ def build_schedule(graph: FactorGraph, chain: Chain) -> Schedule:
     supplied = tuple(name for name in free if chain.start(name) is not None)
     opening = build_opening(graph, clamped, active, supplied)
     certify(graph, (*blocks, *opening, deferred))
-    return Schedule(chain, clamped, free, active, supplied, opening, blocks, deferred)
+    read = _read(graph, active, blocks)
+    needed = _needed(graph, read, opening, supplied)
+    return Schedule(chain, clamped, free, active, supplied, opening, blocks, deferred, read, needed)
 
 
 def free_chain(name: str, graph: FactorGraph, clamped: Iterable[str]) -> Chain:
@@ -102,6 +117,40 @@ def build_opening(
     order = [v.name for v in graph.variables if v.name in active and v.name not in supplied]
     order.sort(key=lambda name: distance.get(name, len(graph.variables)))
     return tuple(block for name in order for block in colour(graph, {name: active[name]}))
+
+
+def _neighbours(graph: FactorGraph, name: str) -> set[str]:
+    """The variables that a variable's field reads, itself among them where it has a lateral edge."""
+    found: set[str] = set()
+    for term, slot in graph.touching(name):
+        found |= {end.name for n, end in enumerate(term.ends) if n != slot}
+    return found
+
+
+def _read(graph: FactorGraph, active: Mapping[str, Region], blocks: Iterable[Block]) -> frozenset[str]:
+    """The variables whose states a sweep reads before it has drawn all of their sites."""
+    left = {name: int(region.sites.size) for name, region in active.items()}
+    read: set[str] = set()
+    for block in blocks:
+        for region in block:
+            read |= {n for n in _neighbours(graph, region.name) if left.get(n, 0) > 0}
+            # a variable drawn in parts is put together from the old state
+            read |= {region.name} if 0 < region.sites.size < active[region.name].sites.size else set()
+        for region in block:
+            left[region.name] -= int(region.sites.size)
+    return frozenset(read)
+
+
+def _needed(
+    graph: FactorGraph, read: frozenset[str], opening: tuple[Block, ...], supplied: tuple[str, ...]
+) -> frozenset[str]:
+    """What pass 0 must draw for the states that are read: these, and what they are drawn from, if it is drawn before."""
+    order = list(dict.fromkeys(block[0].name for block in opening))
+    needed = set(read)
+    for place in range(len(order) - 1, -1, -1):
+        if order[place] in needed:
+            needed |= _neighbours(graph, order[place]) & set(order[:place])
+    return frozenset(needed - set(supplied))
 
 
 def _distances(

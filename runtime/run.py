@@ -15,7 +15,7 @@ import gmc.runtime.words  # noqa: F401
 from gmc.compiler.driver import Compiled, compile_checked
 from gmc.compiler.graph import FactorGraph
 from gmc.dsl.check import load_source
-from gmc.dsl.diagnostic import GmcError
+from gmc.dsl.diagnostic import Diagnostic, GmcError
 from gmc.dsl.model import Split
 from gmc.dsl.parser import read_source
 from gmc.dsl.source import Source
@@ -46,6 +46,7 @@ class Run:
     kept: dict[str, Kept] = field(default_factory=dict)
     constants: dict[str, Tensor] = field(default_factory=dict)
     seed: int = 0
+    warnings: tuple[Diagnostic, ...] = ()
     _data: Datasets | None = None
 
     @classmethod
@@ -168,15 +169,43 @@ def read_config(folder: Path) -> dict[str, object]:
     """The settings of a run.
 
     Raises:
-        GmcError: the folder is not that of a run.
+        GmcError: the folder is not that of a run, or the settings are damaged.
     """
+    path = folder / CONFIG
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        config = json.loads(path.read_bytes().decode("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise GmcError([run_errors.damaged_config(None, str(path), "it is not UTF-8")]) from None
         raise GmcError([run_errors.not_a_run(None, str(folder), f"readable {CONFIG}")]) from None
-    if not isinstance(config, dict):
-        raise GmcError([run_errors.not_a_run(None, str(folder), f"readable {CONFIG}")])
+    except (ValueError, RecursionError):
+        raise GmcError([run_errors.damaged_config(None, str(path), "it is not JSON")]) from None
+    wrong = "it is not an object" if not isinstance(config, dict) else _flaw(config)
+    if wrong is not None:
+        raise GmcError([run_errors.damaged_config(None, str(path), wrong)])
     return config
+
+
+KINDS: dict[str, type | tuple[type, ...]] = {
+    "data": (str, type(None)),
+    "fingerprint": str,
+    "model": str,
+    "params": dict,
+    "seed": int,
+    "set": dict,
+    "source": str,
+    "text": str,
+    "weights": (str, type(None)),
+}
+"""The settings whose kind matters where they are read."""
+
+
+def _flaw(config: Mapping[str, object]) -> str | None:
+    """What is wrong with settings, if anything is."""
+    for name, kind in KINDS.items():
+        if name in config and not isinstance(config[name], kind):
+            return f"`{name}` is {json.dumps(config[name])[:40]}"
+    return None if "fingerprint" in config else "it has no `fingerprint`"
 
 
 def open_run(folder: Path | str, device: str = "cpu") -> Run:
@@ -190,9 +219,8 @@ def open_run(folder: Path | str, device: str = "cpu") -> Run:
     for name in (MODEL, WEIGHTS):
         if not (folder / name).is_file():
             raise GmcError([run_errors.not_a_run(None, str(folder), name)])
-    overrides = config.get("set", {})
-    data_path = config.get("data")
-    assert isinstance(overrides, dict)
+    overrides, data_path, seed = config.get("set", {}), config.get("data"), config.get("seed", 0)
+    assert isinstance(overrides, dict) and isinstance(seed, int)
     # what the file refers to lies where it was compiled
     origin = str(config.get("source") or folder / MODEL)
     text = read_source(folder / MODEL).text
@@ -205,8 +233,7 @@ def open_run(folder: Path | str, device: str = "cpu") -> Run:
     place = find_device(device)
     run = Run.of(compiled, params, place)
     run.folder = folder
-    seed = config.get("seed", 0)
-    run.seed = seed if isinstance(seed, int) else 0
+    run.seed = seed
     if (folder / STATE).is_file():
         tensors, _ = read_tensors(folder / STATE, mark)
         run.kept = kept_states(tensors, place)

@@ -14,8 +14,8 @@ def diverged(span: Span, stage: str, epoch: int, broken: Sequence[str]) -> Findi
     """A loss or a parameter is infinite or not a number."""
     what = f"{', '.join(broken)} no longer hold finite numbers" if broken else "the loss is no longer finite"
     return Finding(
-        f"stage `{stage}` diverged by the end of epoch {epoch}: {what}",
-        "the last good checkpoint is intact; lower the learning rate, or raise the precision of unbounded variables",
+        f"stage `{stage}` diverged in epoch {epoch}: {what}",
+        "lower the learning rate, or raise the precision of unbounded variables; a checkpoint from before is as it was",
     )
 
 
@@ -60,8 +60,10 @@ def other_run(span: Span | None, path: str, difference: str) -> Finding:
 
 @diagnostic("GM721", "no run to resume")
 def nothing_to_resume(span: Span | None, path: str) -> Finding:
-    """`--resume` where no run was left."""
-    return Finding(f"`{path}` holds no run to resume", "leave out `--resume`, or name the run's folder with `--out`")
+    """`--resume` where no run was left, or where its checkpoint was removed."""
+    return Finding(
+        f"`{path}` holds no checkpoint to resume from", "leave out `--resume`, or name the run's folder with `--out`"
+    )
 
 
 @diagnostic("GM722", "not a run folder")
@@ -101,6 +103,15 @@ def settings_differ(span: Span | None, path: str, what: str, then: str, now: str
 def folder_in_the_way(span: Span | None, path: str) -> Finding:
     """A file where the run folder should be, or a folder with other things in it."""
     return Finding(f"`{path}` exists and is not the folder of a run", "choose another folder with `--out`")
+
+
+@diagnostic("GM726", "damaged settings of a run")
+def damaged_config(span: Span | None, path: str, reason: str) -> Finding:
+    """A config.json that is not what gmc wrote."""
+    return Finding(
+        f"`{path}` is not what gmc wrote: {reason}",
+        "put the file back, or train anew in another folder; the weights beside it can be given with `--weights`",
+    )
 
 
 @diagnostic("GM730", "unknown name on the command line")
@@ -166,6 +177,18 @@ def no_tensorboard(span: Span | None) -> Finding:
     )
 
 
+@diagnostic("GM738", "number out of range")
+def out_of_range(span: Span | None, what: str, number: object, least: int) -> Finding:
+    """Fewer chains or sweeps than can be, or no number at all."""
+    return Finding(f"{what} is {number!r}", f"it must be a whole number of at least {least}")
+
+
+@diagnostic("GM739", "no values")
+def no_values(span: Span | None, what: str) -> Finding:
+    """A call of the Python interface that is given nothing to work on."""
+    return Finding(f"{what}: no values were given", "give at least one variable: `{'v': TENSOR}`")
+
+
 @diagnostic("GM740", "method does not apply")
 def no_method(span: Span, method: str, reason: str) -> Finding:
     """An evaluation that is not defined for this model."""
@@ -184,4 +207,5 @@ def no_rows(span: Span, split: str, known: Sequence[str]) -> Finding:
 @diagnostic("GM742", "failure in a graph")
 def graph_failed(span: Span, reason: str, model: Span) -> Finding:
     """A node of a compiled graph failed; the span is what it was emitted for."""
-    return Finding(f"running what this says failed: {reason}", None, (Related(model, "in this model"),))
+    help = "where the file is right this is a mistake of gmc: please report it, with the file"
+    return Finding(f"running what this says failed: {reason}", help, (Related(model, "in this model"),))

@@ -110,7 +110,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Map
     """
     # a copy each: safetensors refuses views that share memory
     own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in sorted(tensors.items())}
-    described = json.dumps({**metadata, "digest": _digest(own, metadata)}, sort_keys=True)
+    described = json.dumps({**metadata, "digest": digest(own, metadata)}, sort_keys=True)
     write_bytes(path, save_tensors(own, {METADATA: described}))
 
 
@@ -132,13 +132,23 @@ def read_tensors(path: Path, fingerprint: str | None = None) -> tuple[dict[str, 
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         why = "it is empty" if not data else f"it is cut short, altered or of another format ({error})"
         raise GmcError(errors.damaged_file(None, str(path), why)) from None
-    if "digest" in metadata and metadata.pop("digest") != _digest(tensors, metadata):
+    if "digest" in metadata and metadata.pop("digest") != digest(tensors, metadata):
         raise GmcError(errors.damaged_file(None, str(path), "its bytes are not those that were written"))
     if fingerprint is not None and "fingerprint" not in metadata:
         raise GmcError(errors.foreign_file(None, str(path)))
     if fingerprint is not None and metadata["fingerprint"] != fingerprint:
         raise GmcError(errors.other_model(None, str(path)))
     return tensors, metadata
+
+
+def digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
+    """A digest of names, types, shapes and contents of tensors on the CPU, and of what is said of them."""
+    total = hashlib.blake2b(json.dumps(dict(metadata), sort_keys=True).encode(), digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        # reshape first: a scalar has no bytes to view
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 class MetricsLog:
@@ -229,16 +239,6 @@ def _metadata(data: bytes) -> dict[str, str]:
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size]).get("__metadata__", {})
     return {str(key): str(value) for key, value in json.loads(header.get(METADATA, "{}")).items()}
-
-
-def _digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
-    """A digest of names, types, shapes and contents, and of what is said of them."""
-    total = hashlib.blake2b(json.dumps(dict(metadata), sort_keys=True).encode(), digest_size=16)
-    for name, tensor in sorted(tensors.items()):
-        total.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        # reshape first: a scalar has no bytes to view
-        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()
 
 
 def _finite(value: object) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from gmc.compiler.training import Side, TrainingGraph
 from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.model import Minimize, Stage, Term
 from gmc.runtime import run_errors
+from gmc.runtime.blame import located
 from gmc.runtime.chains import Outcome
 from gmc.runtime.dataset import order
 from gmc.runtime.engine import Engine, Kept, Rows
@@ -93,7 +95,7 @@ class Trainer:
             stage = self.stage
             while self.cursor.epoch < stage.epochs:
                 while self.cursor.step < self.steps(stage):
-                    self._step(stage)
+                    located(self.compiled.checked.model.span, partial(self._step, stage))
                     self.cursor.step += 1
                     self.cursor.updates += 1
                     if self.cursor.step < self.steps(stage):
@@ -108,16 +110,16 @@ class Trainer:
         return sum(s.epochs for s in self.compiled.checked.stages[: self.cursor.stage]) + self.cursor.epoch
 
     def _end_epoch(self, stage: Stage, watch: Callable[[Stage], Mapping[str, float]]) -> EpochReport:
+        self.refuse_diverged()
         self.cursor.epoch, self.cursor.step = self.cursor.epoch + 1, 0
-        self.refuse_diverged(self.cursor.epoch)
         values = {name: float(total) / self.losses.count for name, total in self.losses.total.items()}
         self.losses = Losses()
         if stage.watch and self.cursor.epoch % stage.every == 0:
             values |= watch(stage)
         return EpochReport(stage.name, self.cursor.epoch, self.cursor.updates, values)
 
-    def refuse_diverged(self, epoch: int) -> None:
-        """What must hold of a state that is worth keeping; `epoch` is the one that runs, from 1.
+    def refuse_diverged(self) -> None:
+        """What must hold of a state that is worth keeping.
 
         Raises:
             GmcError: a loss of the epoch or a parameter is no longer finite.
@@ -126,7 +128,7 @@ class Trainer:
             return
         broken = [name for name, p in self.params.items() if not bool(torch.isfinite(p).all())]
         if broken or not all(math.isfinite(float(total)) for total in self.losses.total.values()):
-            raise GmcError([run_errors.diverged(self.stage.span, self.stage.name, epoch, broken)])
+            raise GmcError([run_errors.diverged(self.stage.span, self.stage.name, self.cursor.epoch + 1, broken)])
 
     def _step(self, stage: Stage) -> None:
         """All minimize lines of a stage on one batch."""

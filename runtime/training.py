@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import time
@@ -16,9 +17,9 @@ import torch
 from torch import Tensor
 
 from gmc.compiler.driver import Compiled
-from gmc.dsl.diagnostic import GmcError
+from gmc.dsl.diagnostic import Diagnostic, GmcError
 from gmc.dsl.model import Stage
-from gmc.runtime import run_errors
+from gmc.runtime import errors, run_errors
 from gmc.runtime.dataset import Datasets, load_data
 from gmc.runtime.exact import TooLarge
 from gmc.runtime.initial import initial_parameters
@@ -36,12 +37,27 @@ from gmc.runtime.run import (
     open_run,
     read_config,
 )
-from gmc.runtime.storage import MetricsLog, open_metrics, read_tensors, remove_leftovers, write_tensors, write_text
+from gmc.runtime.source import reason
+from gmc.runtime.storage import (
+    MetricsLog,
+    digest,
+    leftovers,
+    make_folder,
+    open_metrics,
+    read_tensors,
+    remove_file,
+    remove_leftovers,
+    write_tensors,
+    write_text,
+)
 from gmc.runtime.tensor_data import TensorData
 from gmc.runtime.train import EpochReport, Trainer
 
 SECONDS = 20.0
 """How much work a kill may cost at most, about: checkpoints are written at the end of an epoch, and this long after the last one."""
+
+CLEARING = "clearing"
+"""The setting that says that an older run's files are being removed."""
 
 
 class Interrupted(Exception):
@@ -79,7 +95,7 @@ def train(
     checked = compiled.checked
     if not checked.stages:
         raise GmcError([run_errors.nothing_to_train(checked.model.span)])
-    settings = {"set": dict(overrides), "data": data_path, "seed": seed, "weights": str(weights) if weights else None}
+    settings = _settings(compiled, overrides, data_path, data, seed, weights)
     if out is not None:
         _refuse(compiled, out, resume, settings)
     place = find_device(device)
@@ -88,7 +104,7 @@ def train(
     if rows is None:
         raise GmcError([run_errors.no_training_rows(checked.model.span)])
     params = initial_parameters(compiled.graph, seed, rows)
-    if weights is not None:
+    if weights is not None and not (resume and out is not None and (out / STATE).is_file()):
         params |= read_weights(compiled, weights)
     trainer = Trainer(compiled, rows, {n: p.to(place, torch.float32) for n, p in params.items()}, seed)
     if out is None:
@@ -96,7 +112,9 @@ def train(
     session = _Session(compiled, out, read, trainer, settings)
     session.begin(resume)
     session.run(watch, tensorboard)
-    return open_run(out, device)
+    run = open_run(out, device)
+    run.warnings = session.warnings
+    return run
 
 
 def _in_memory(compiled: Compiled, trainer: Trainer, data: Datasets, watch: Callable[[Progress], None] | None) -> Run:
@@ -145,37 +163,75 @@ def read_weights(compiled: Compiled, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _describe(compiled: Compiled, out: Path, settings: Mapping[str, object], mark: str) -> None:
-    """Writes what a run is a run of."""
-    write_text(out / MODEL, compiled.checked.source.text)
-    params = {p.name: p.value for p in compiled.checked.params}
-    source = str(Path(compiled.checked.source.path).resolve())
-    config = {"model": compiled.checked.model.name, "source": source, "params": params, **settings, "fingerprint": mark}
-    write_text(out / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+def _settings(
+    compiled: Compiled,
+    overrides: Mapping[str, str],
+    data_path: str | None,
+    data: Mapping[str, Tensor] | None,
+    seed: int,
+    weights: Path | None,
+) -> dict[str, object]:
+    """What a resume must not change."""
+    tensors = {name: torch.as_tensor(value).cpu().contiguous() for name, value in (data or {}).items()}
+    return {
+        "set": dict(overrides),
+        "data": data_path,
+        "tensors": None if data is None else digest(tensors, {}),
+        "seed": seed,
+        "weights": str(weights) if weights else None,
+        "params": {p.name: p.value for p in compiled.checked.params},
+    }
 
 
 def _refuse(compiled: Compiled, out: Path, resume: bool, settings: Mapping[str, object]) -> None:
     """Refuses a folder that holds something else, or a resume that would not go on with what was begun."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if _unused(out):
         if resume:
             raise GmcError([run_errors.nothing_to_resume(None, str(out))], exit_code=2)
         return
-    if not out.is_dir() or not (out / CONFIG).is_file():
+    if not (out / CONFIG).is_file():
         raise GmcError([run_errors.folder_in_the_way(None, str(out))], exit_code=2)
     config = read_config(out)
+    name = compiled.checked.model.name
+    if config.get("model") != name:
+        difference = f"it is called {config.get('model')}, and this one {name}"
+        raise GmcError([run_errors.other_run(None, str(out), difference)], exit_code=2)
     if config.get("fingerprint") != fingerprint(compiled.graph):
         raise GmcError([run_errors.other_run(None, str(out), "its variables or edges differ")], exit_code=2)
-    if not resume:
-        return
+    if resume:
+        _refuse_resume(compiled, out, settings, config)
+
+
+def _refuse_resume(compiled: Compiled, out: Path, settings: Mapping[str, object], config: Mapping[str, object]) -> None:
+    """Refuses to go on with a run of this model that lost its checkpoint, or that began differently."""
+    # weights come after the first checkpoint: without one they are not those of a training that was killed
+    if not config.get(CLEARING) and (out / WEIGHTS).exists() and not (out / STATE).exists():
+        raise GmcError([run_errors.nothing_to_resume(None, str(out))], exit_code=2)
     for what, now in settings.items():
         if config.get(what) != now:
-            raise GmcError(
-                [run_errors.settings_differ(None, str(out), what, repr(config.get(what)), repr(now))], exit_code=2
-            )
-    text = (out / MODEL).read_text(encoding="utf-8") if (out / MODEL).is_file() else ""
-    if text != compiled.checked.source.text:
+            then, today = (_shown(value) for value in (config.get(what), now))
+            raise GmcError([run_errors.settings_differ(None, str(out), what, then, today)], exit_code=2)
+    if config.get("text") != _digest_of(compiled.checked.source.text):
         difference = "the .gm file was changed since"
         raise GmcError([run_errors.other_run(None, str(out), difference)], exit_code=2)
+
+
+def _unused(out: Path) -> bool:
+    """Whether nothing is there, or an empty folder; what a killed write left behind does not count."""
+    try:
+        return not out.exists() or (out.is_dir() and set(out.iterdir()) <= set(leftovers(out)))
+    except OSError as error:
+        raise GmcError([errors.not_written(None, str(out), reason(error), False)]) from None
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} = {each}" for name, each in value.items()) or "none"
+    return "none" if value is None else str(value)
+
+
+def _digest_of(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 class _Session:
@@ -188,24 +244,57 @@ class _Session:
         self.mark = fingerprint(compiled.graph)
         self.saved = time.monotonic()
         self.log: MetricsLog | None = None
+        self.warnings: tuple[Diagnostic, ...] = ()
 
     def begin(self, resume: bool) -> None:
-        """Lays the folder, or restores what a checkpoint holds."""
-        self.out.mkdir(parents=True, exist_ok=True)
+        """Lays the folder, or restores what a checkpoint holds.
+
+        Raises:
+            GmcError: the folder may not be written to, or the checkpoint is damaged.
+        """
+        make_folder(self.out)
         remove_leftovers(self.out)
-        state = self.out / STATE
-        length = 0
-        if resume and state.is_file():
-            tensors, metadata = read_tensors(state, self.mark)
+        cleared = (self.out / CONFIG).is_file() and not read_config(self.out).get(CLEARING)
+        if resume and cleared and (self.out / STATE).is_file():
+            length = self._restore()
+        else:
+            length = 0
+            self._clear()
+        self.log, self.warnings = open_metrics(self.out / METRICS, length)
+        self._describe({})
+        write_text(self.out / MODEL, self.compiled.checked.source.text)
+
+    def _restore(self) -> int:
+        """Goes on from the checkpoint; gives the length of the metrics that belong to it."""
+        path = self.out / STATE
+        tensors, metadata = read_tensors(path, self.mark)
+        try:
             counters: dict[str, Any] = json.loads(metadata["counters"])
             self.trainer.restore({k: v for k, v in tensors.items() if not k.startswith("constant/")}, counters)
-            length = int(counters["metrics"])
-        elif not resume:
-            # an older run of the same model goes first, so that no kill leaves its state beside this one's settings
-            for name in (STATE, WEIGHTS, METRICS):
-                (self.out / name).unlink(missing_ok=True)
-        self.log, _ = open_metrics(self.out / METRICS, length)
-        _describe(self.compiled, self.out, self.settings, self.mark)
+            return int(counters["metrics"])
+        except (KeyError, TypeError, ValueError):
+            raise GmcError([errors.damaged_file(None, str(path), "it is no checkpoint of a training")]) from None
+
+    def _clear(self) -> None:
+        """Removes an older run of the same model. That it goes is written first, so that no kill leaves its state beside this one's settings."""
+        old = [self.out / name for name in (WEIGHTS, STATE, METRICS) if (self.out / name).exists()]
+        if old:
+            self._describe({CLEARING: True})
+        for path in old:
+            remove_file(path)
+
+    def _describe(self, more: Mapping[str, object]) -> None:
+        """Writes what the run is a run of."""
+        checked = self.compiled.checked
+        config = {
+            "model": checked.model.name,
+            "source": str(Path(checked.source.path).resolve()),
+            "text": _digest_of(checked.source.text),
+            "fingerprint": self.mark,
+            **self.settings,
+            **more,
+        }
+        write_text(self.out / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
 
     def run(self, watch: Callable[[Progress], None] | None, tensorboard: bool) -> None:
         """Trains to the end, with checkpoints."""
@@ -213,7 +302,7 @@ class _Session:
             if interrupted() or not self._loop(watch, interrupted, board):
                 self.save()
                 raise Interrupted(str(self.out))
-        self.save()
+            self.save()
 
     def _loop(
         self,
@@ -239,8 +328,13 @@ class _Session:
         return True
 
     def save(self) -> None:
-        """Writes a checkpoint. The state holds all that a resume needs, so that one rename commits it; weights are for everybody else."""
+        """Writes a checkpoint. The state holds all that a resume needs, so that one rename commits it; weights are for everybody else.
+
+        Raises:
+            GmcError: it could not be written, or it is not worth keeping; the one before is as it was.
+        """
         assert self.log is not None
+        self.trainer.refuse_diverged()
         self.log.sync()
         counters = {**self.trainer.counters(), "metrics": self.log.length}
         tensors = self.trainer.state() | {f"constant/{n}": v for n, v in self.data.constants.items()}

@@ -49,7 +49,7 @@ def schedule_json(graph: FactorGraph, schedule: Schedule) -> dict[str, Any]:
             }
             for start in chain.starts
         ],
-        "opening": [_block(block) for block in schedule.opening],
+        "opening": [_block(block) for block in schedule.pass_0],
         "blocks": [_block(block) for block in schedule.blocks],
         "deferred": _block(schedule.deferred),
         "messages": [_message(draw, reading) for draw in draws(graph, schedule) for reading in draw.readings],

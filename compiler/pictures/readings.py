@@ -44,7 +44,7 @@ class Draw:
 def draws(graph: FactorGraph, schedule: Schedule) -> Iterator[Draw]:
     """Every draw, in the order of time; a sweep once."""
     known = {name: schedule.active[name] for name in schedule.supplied if name in schedule.active}
-    for number, block in enumerate(schedule.opening):
+    for number, block in enumerate(schedule.pass_0):
         yield from _block(graph, schedule, "opening", number, block, known)
         for region in block:
             held = known.get(region.name, region)

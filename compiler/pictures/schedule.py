@@ -51,7 +51,7 @@ def _title(graph: FactorGraph, schedule: Schedule, timeline: Timeline) -> str:
     sources = dict.fromkeys(n.source for n in timeline.nodes if n.phase == "start")
     starts = [f"{', '.join(_started(timeline, source))} from {source}" for source in sources]
     facts = [f"update {chain.update} ({update})", sweeps_text(chain.sweeps)]
-    facts.append(f"starts: {'; '.join(starts)}" if starts else "starts with pass 0" if schedule.opening else "")
+    facts.append(f"starts: {'; '.join(starts)}" if starts else "starts with pass 0" if schedule.pass_0 else "")
     if not schedule.blocks:
         facts = [facts[0], "nothing to sweep: no free site has a free neighbour"]
     head = f'<font point-size="18">{style.bold(f"chain {chain.name}")}</font>  {style.soft(f"of model {graph.model.name}", 14)}'

@@ -90,8 +90,8 @@ def unroll(graph: FactorGraph, schedule: Schedule, shown: int = 2) -> Timeline:
     walk = _Walk(graph, schedule)
     count = None if not schedule.chain.sweeps.constant else round(schedule.chain.sweeps.start)
     walk.given(alone=count == 0)
-    if schedule.opening:
-        walk.run("pass 0", "pass", schedule.opening)
+    if schedule.pass_0:
+        walk.run("pass 0", "pass", schedule.pass_0)
     if schedule.blocks and count != 0:
         first = count if count is not None and count <= shown + 1 else shown
         for number in range(1, first + 1):

@@ -22,7 +22,6 @@ from gmc.dsl.check.context import Context
 from gmc.dsl.errors import names as name_errors
 from gmc.dsl.errors import unsupported
 from gmc.dsl.errors import values as errors
-from gmc.dsl.lexer import reserved_words
 from gmc.dsl.source import Span
 from gmc.dsl.vocabulary import (
     FactorWord,
@@ -105,7 +104,7 @@ def bind(
     named = {part.argument.field for part in parts} | set(replaced)
     missing = [a.name for a in arguments(word) if a.required and a.field not in named]
     if missing and all_known:
-        context.add(errors.missing_arguments(call.span, name.text, missing, reserved_words()))
+        context.add(errors.missing_arguments(call.span, name.text, missing))
     if missing or not complete or not all_known or context.errors_since(mark):
         return None
     places = {part.argument.field: part.expr.span for part in reversed(parts)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from gmc.dsl.diagnostic import Related
 from gmc.dsl.errors.catalogue import Finding, diagnostic
@@ -99,10 +99,10 @@ def argument_twice(span: Span, word: str, name: str, first: Span) -> Finding:
 
 
 @diagnostic("GM313", "missing argument")
-def missing_arguments(span: Span, word: str, missing: Sequence[str], unwritable: Collection[str]) -> Finding:
-    """A call without an argument that has no default; names that are reserved words cannot be written in it."""
+def missing_arguments(span: Span, word: str, missing: Sequence[str]) -> Finding:
+    """A call without an argument that has no default."""
     verb = "is" if len(missing) == 1 else "are"
-    example = ", ".join(name.upper() if name in unwritable else f"{name} = ..." for name in missing)
+    example = ", ".join(f"{name} = ..." for name in missing)
     return Finding(f"`{word}` needs {all_of(quoted(missing))}, which {verb} not given", f"write `{word}({example})`")
 
 

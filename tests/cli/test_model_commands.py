@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -266,6 +267,18 @@ def test_training_without_its_data(here: Path) -> None:
     assert codes(result) == ["GM650"]
     assert result.exit_code == 1
     assert codes(invoke("compile", "m.gm", "--train", "--data", "also_missing.npz", "--format", "json")) == ["GM650"]
+
+
+def test_data_of_the_command_line_lie_where_the_shell_is(here: Path) -> None:
+    (here / "elsewhere").mkdir()
+    np.savez(here / "rows.npz", x=np.ones((5, 8, 8)))
+    text = TINY.replace("digits(held_out = 100)", 'npz("missing.npz")').replace(
+        "test v = test_image | threshold(0.5)", ""
+    )
+    (here / "elsewhere" / "m.gm").write_text(text.replace("image |", "x |"))
+    result = invoke("compile", "elsewhere/m.gm", "--train", "--data", "rows.npz")
+    assert result.exit_code == 0, result.output
+    assert invoke("eval", "runs/m", "--split", "train").exit_code == 0
 
 
 def test_folder_of_another_model(here: Path, trained: Trained) -> None:

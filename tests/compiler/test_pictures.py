@@ -194,7 +194,7 @@ def expected_arrows(graph: FactorGraph, schedule: Schedule, sweeps: int) -> set[
     arrows: set[Arrow] = set()
     order = {v.name: n for n, v in enumerate(graph.variables)}
     deferred = (schedule.deferred,) if schedule.deferred else ()
-    for block in (*schedule.opening, *(b for _ in range(sweeps) for b in schedule.blocks), *deferred):
+    for block in (*schedule.pass_0, *(b for _ in range(sweeps) for b in schedule.blocks), *deferred):
         drawn = {}
         for region in sorted(block, key=lambda r: order[r.name]):
             target = f"n{count}"
@@ -256,7 +256,7 @@ def test_arrows_are_the_messages(graph: FactorGraph, given: Chain) -> None:
 def test_each_region_is_a_node(graph: FactorGraph, given: Chain) -> None:
     schedule = build_schedule(graph, given)
     nodes = {k: v for k, v in nodes_of(schedule_dot(graph, schedule, 3)).items() if re.fullmatch(r"n\d+", k)}
-    for block in (*schedule.blocks, *schedule.opening, schedule.deferred):
+    for block in (*schedule.blocks, *schedule.pass_0, schedule.deferred):
         for region in block:
             shown = [n for n in nodes.values() if n["tooltip"].startswith(f"{part_name(region)} :")]
             assert shown
@@ -438,7 +438,7 @@ def test_json_rebuilds_the_schedule(graph: FactorGraph, given: Chain) -> None:
         return [[(r.name, r.sites.tolist()) for r in block] for block in blocks]
 
     assert rebuilt(data["blocks"]) == own(schedule.blocks)
-    assert rebuilt(data["opening"]) == own(schedule.opening)
+    assert rebuilt(data["opening"]) == own(schedule.pass_0)
     assert rebuilt([data["deferred"]]) == own([schedule.deferred])
     for name, region in schedule.clamped.items():
         sites = [s for c in data["clamped"] if c["variable"] == name for s in c["sites"]]
@@ -479,7 +479,6 @@ def test_text_of_a_schedule() -> None:
         "chain inpaint of rbm: 50 sweeps, update sample\n"
         "  clamp    v[:, 4:]                 from data; bernoulli[8, 8], 32 of 64 sites\n"
         "  start    h                        from noise\n"
-        "  pass 0   1.    v[:, :4]           reads h\n"
         "  sweep    1.    v[:, :4]           reads h\n"
         "           2.    h                  reads v[:, 4:] (once), v[:, :4]\n"
     )
@@ -519,7 +518,7 @@ def test_lateral_terms_are_loops_and_triples_squares() -> None:
 
 def test_shared_and_fixed_weights() -> None:
     variables = [variable("a", BIT, 3, observed=True), variable("b", BIT, 3), variable("c", BIT, 3)]
-    tied = model("t", variables, [edge("a", "b"), edge("b", "c", by=factor("tied", edge="a_b"))])
+    tied = model("t", variables, [edge("a", "b"), edge("b", "c", by=factor("tied", to="a_b"))])
     assert "weights shared" in graph_dot(tied)
     fixed = model("f", variables[:1], [edge("a", "a", by=factor("lattice", coupling=0.44))])
     assert "nothing to learn" in graph_dot(fixed)

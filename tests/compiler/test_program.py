@@ -25,7 +25,7 @@ from tests.compiler.replay import (
 from tests.oracle.energy import energy, precision
 from tests.oracle.models import random_values
 from tests.oracle.sites import as_columns, supports
-from tests.oracle.sweeps import block_matrix, pass_zero, total_variation
+from tests.oracle.sweeps import block_matrix, pass_zero, total_variation, update_matrix
 
 EXACT = 1e-10
 WRITTEN = [
@@ -78,13 +78,22 @@ def check_invariance(given: Case, written: bool = False) -> None:
         assert total_variation(law.p @ matrix, law.p) < EXACT
     assert mixes(len(law.p), [matrix for _, matrix in updates])
     for block in program.schedule.blocks:
-        columns = tuple(sorted(c for region in block for c in given.columns(region)))
-        product = torch.eye(len(law.p), dtype=torch.float64) if len(block) != 1 else None
-        for region in block if product is not None else ():
-            product = product @ next(m for b, m in updates if b == given.columns(region))
-        if product is not None:
+        if len(block) > 1:  # drawn at once: the chances of its sites multiply
+            columns = tuple(sorted(c for region in block for c in given.columns(region)))
+            product = update_matrix(law, columns, chances_of(given, noted, columns))
             torch.testing.assert_close(product, block_matrix(law, columns), rtol=0, atol=EXACT)
+    check_means(given, current, out["mean"], updates)
     check_parts(given, values, current, noted, out)
+
+
+def chances_of(given: Case, noted: list, columns: Sequence[int]) -> list[Tensor]:
+    """The chances of single sites, as the draws had them."""
+    found = {
+        column: chance
+        for _, region, eta in noted
+        for column, chance in zip(given.columns(region), chances(region, eta), strict=True)
+    }
+    return [found[column] for column in columns]
 
 
 def check_parts(given: Case, values: dict, current: dict, noted: list, out: dict) -> None:
@@ -116,17 +125,6 @@ def check_parts(given: Case, values: dict, current: dict, noted: list, out: dict
         assert torch.equal(out["value"][name], current[name])
 
 
-def expected_means(given: Case) -> dict[str, Tensor]:
-    """Whole statistics with the last block and what is deferred at their conditional expectations, from the joint table."""
-    found = given.statistics()
-    program = given.program
-    for region in (*(program.schedule.blocks[-1] if program.schedule.blocks else ()), *program.schedule.deferred):
-        smooth = block_matrix(given.law, given.columns(region)) @ part(given.statistics()[region.name], region)
-        found[region.name] = found[region.name].clone()
-        found[region.name][:, torch.from_numpy(region.columns)] = smooth
-    return found
-
-
 @pytest.mark.parametrize(("name", "items"), FINITE)
 def test_sweeps_leave_the_law_invariant(name: str, items: str) -> None:
     check_invariance(case(name, items))
@@ -145,27 +143,24 @@ def test_written_sweeps_leave_the_law_invariant(name: str, items: str, sweep: st
     check_invariance(given, written=True)
 
 
-@pytest.mark.parametrize(("name", "items"), FINITE)
-def test_the_last_block_enters_by_its_mean(name: str, items: str) -> None:
-    """`mean` is E[T | the rest] of the last block and of what is deferred, so its expectation is that of the draws (Rao and Blackwell)."""
-    given = case(name, items)
-    current = given.statistics()
-    _, out = replay(given.program.last.whole, given.values(current), given.program.drawn, current)
-    for variable, expected in expected_means(given).items():
-        torch.testing.assert_close(out["mean"][variable], expected, rtol=0, atol=EXACT)
-        torch.testing.assert_close(
-            given.law.p @ out["mean"][variable], given.law.p @ current[variable], rtol=0, atol=EXACT
-        )
-        pair = [given.law.p @ (out["mean"][variable][:, :1] * out["mean"][other]) for other in current]
-        drawn = [given.law.p @ (current[variable][:, :1] * current[other]) for other in current]
-        blocks = (
-            *(given.program.schedule.blocks[-1] if given.program.schedule.blocks else ()),
-            *given.program.schedule.deferred,
-        )
-        smooth = {r.name for r in blocks}
-        for other, a, b in zip(current, pair, drawn, strict=True):
-            if not (variable in smooth and other in smooth):  # two means of one block are independent given the rest only
-                torch.testing.assert_close(a, b, rtol=0, atol=EXACT)
+
+def check_means(given: Case, current: dict, means: dict, updates: list) -> None:
+    """`mean` is E[T | the rest] of the last block and of what is deferred: products with what is not smoothed keep their expectation (Rao and Blackwell)."""
+    schedule, law = given.program.schedule, given.law
+    smoothed = [*(schedule.blocks[-1] if schedule.blocks else ()), *schedule.deferred]
+    expected = dict(current)
+    for region in smoothed:
+        matrix = next(matrix for block, matrix in reversed(updates) if block == given.columns(region))
+        expected[region.name] = expected[region.name].clone()
+        expected[region.name][:, torch.from_numpy(region.columns)] = matrix @ part(current[region.name], region)
+    names = {region.name for region in smoothed}
+    for a in current:
+        torch.testing.assert_close(means[a], expected[a], rtol=0, atol=EXACT)
+        for b in current:
+            smooth = law.p @ (means[a].unsqueeze(2) * means[b].unsqueeze(1)).flatten(1)
+            drawn = law.p @ (current[a].unsqueeze(2) * current[b].unsqueeze(1)).flatten(1)
+            if not (a in names and b in names):
+                torch.testing.assert_close(smooth, drawn, rtol=0, atol=EXACT)
 
 
 # ── Normals ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -85,9 +86,13 @@ def set_option(function: F) -> F:
 
 def data_option(function: F) -> F:
     """`--data PATH`, as `data`."""
-    return click.option("--data", metavar="PATH", help="Read the data from PATH, not from where the file says.")(
-        function
-    )
+    help = "Read the data from PATH, not from where the file says."
+    return click.option("--data", metavar="PATH", callback=from_here, help=help)(function)
+
+
+def from_here(ctx: click.Context, param: click.Parameter, path: str | None) -> str | None:
+    """A path as the shell means it; one in a .gm file starts from the folder of that file."""
+    return None if path is None else str(Path(path).expanduser().absolute())
 
 
 def chain_option(help: str) -> Callable[[F], F]:

@@ -42,6 +42,7 @@ def write_untrained(model: Model, folder: Path, weights: Path | None, seed: int)
     write_text(folder / MODEL, model.checked.source.text)
     config = {
         "model": graph.model.name,
+        "source": str(Path(model.checked.source.path).resolve()),
         "params": {p.name: p.value for p in model.checked.params},
         "set": dict(model.overrides),
         "data": model.data_path,

@@ -1,0 +1,219 @@
+"""Gradients of objectives against autodiff of the oracle's exact log-likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor
+
+from gmc.compiler.driver import Compiled
+from gmc.compiler.emitter import inputs
+from gmc.runtime import exact
+from gmc.runtime.engine import Engine, Rows
+from tests.compiler.replay import EXAMPLE, SEED, case, compile_example, encode
+from tests.oracle.laws import gradient, law, log_likelihood, rows_of
+from tests.oracle.models import EXAMPLES, Example, random_values, random_weights
+from tests.oracle.sites import as_columns
+
+ROWS = 5
+NAMES = [example.name for example in EXAMPLES]
+
+
+def close(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Equal by 1e-5, relative, parameter by parameter, and no parameter missing."""
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name].shape == value.shape
+        scale = max(value.abs().max().item(), 1e-3)
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-5 * scale, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def statistics(compiled: Compiled, weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The mean statistics of a batch, by the gradient graph."""
+    module = compiled.gradient
+    given = dict(weights) | {f"value.{n}": x for n, x in values.items()}
+    return module(*(given[n] for n in inputs(module)))
+
+
+def observed(model: object) -> list[str]:
+    return [v.name for v in model.observed]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_statistics_are_the_energys_gradient(name: str) -> None:
+    """-dE/dtheta at complete states is the gradient graph; symmetric weights have the derivative of their pair in both places."""
+    given = case(name)
+    values = random_values(given.model, 31, n=ROWS)
+    leaves = {n: w.clone().requires_grad_() for n, w in given.weights.items()}
+    from tests.oracle.energy import energy
+
+    mean = -energy(given.model, leaves, as_columns(given.model, values)).mean()
+    expected = dict(zip(leaves, torch.autograd.grad(mean, list(leaves.values()), materialize_grads=True), strict=True))
+    for edge in given.model.edges:
+        if edge.lateral and edge.factor.word == "dense":
+            expected[f"{edge.name}.weight"] = expected[f"{edge.name}.weight"] + expected[f"{edge.name}.weight"].T
+    close(statistics(given.compiled, given.weights, encode(given.model, as_columns(given.model, values))), expected)
+
+
+def objective(example: Example, positive: str, negative: str, chains: str) -> Compiled:
+    """The example with a likelihood."""
+    return compile_example(example, "", f"{chains}\nobjective nll = likelihood(positive = {positive}, negative = {negative})\n")
+
+
+def train_gradient(compiled: Compiled, weights: Mapping[str, Tensor], rows: Rows) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss and gradient of the objective as training computes them."""
+    from gmc.runtime.train import Trainer
+
+    (graph,) = compiled.training("nll")
+    trainer = Trainer.__new__(Trainer)
+    trainer.compiled, trainer.params = compiled, dict(weights)
+    trainer.engine = Engine(compiled, trainer.params, 1, "test")
+    (term,) = compiled.checked.objective("nll").terms
+    return trainer._term(term, graph, rows, 0.0, {})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exact_likelihood(name: str) -> None:
+    """`likelihood(exact(data), exact(free))` is minus the log-likelihood, and its gradient the derivative."""
+    example = EXAMPLE[name]
+    names = observed(case(name).model)
+    compiled = objective(example, "exact(given_data)", "exact(given)", f"chain given_data {{ clamp {', '.join(names)} }}")
+    model = compiled.checked.model
+    weights = random_weights(model, SEED)
+    values = {n: x for n, x in random_values(model, 32, n=ROWS).items() if n in names}
+    oracle_rows = rows_of(model, values)
+    rows = Rows({n: encode(model, as_columns(model, random_values(model, 32, n=ROWS)))[n] for n in names}, ROWS)
+    loss, found = train_gradient(compiled, weights, rows)
+    assert loss.item() == pytest.approx(-log_likelihood(model, weights, oracle_rows).mean().item(), abs=1e-8)
+    close({n: -g for n, g in found.items()}, gradient(model, weights, oracle_rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "positive", "negative"),
+    [
+        ("label_rbm", "clamp v, y", "clamp v"),
+        ("rbm", "clamp v", "clamp v[0, 0:2]"),
+        ("boltzmann", "clamp v", "clamp v[1:3]"),
+        ("potts_lateral", "clamp y", "clamp y[1]"),
+        ("lowrank_lateral", "clamp v, y", "clamp v[1:3]"),
+        ("gaussian_mixed", "clamp x, y", "clamp x[1:], y"),
+    ],
+)
+def test_conditional_likelihood(name: str, positive: str, negative: str) -> None:
+    """What the negative side clamps is conditioned on."""
+    from tests.oracle.sites import clamped_sites
+
+    chains = f"chain up {{ {positive} }}\nchain down {{ {negative} }}"
+    compiled = objective(EXAMPLE[name], "exact(up)", "exact(down)", chains)
+    model = compiled.checked.model
+    weights = random_weights(model, SEED)
+    names = positive.removeprefix("clamp ").split(", ")
+    all_values = random_values(model, 33, n=ROWS)
+    rows = Rows({n: encode(model, as_columns(model, all_values))[n] for n in names}, ROWS)
+    oracle_rows = rows_of(model, {n: all_values[n] for n in names})
+    given = clamped_sites(model, compiled.checked.chain("down"))
+    loss, found = train_gradient(compiled, weights, rows)
+    expected = -log_likelihood(model, weights, oracle_rows, given).mean().item()
+    assert loss.item() == pytest.approx(expected, abs=1e-8)
+    close({n: -g for n, g in found.items()}, gradient(model, weights, oracle_rows, given))
+
+
+@pytest.mark.parametrize("name", ["rbm", "label_rbm", "conv", "lowrank", "sparse", "gaussian_rbm"])
+def test_a_positive_side_in_closed_form(name: str) -> None:
+    """Where all latents are drawn last, the sampled positive side enters by its exact mean: the gradient is exact too."""
+    names = observed(case(name).model)
+    compiled = objective(EXAMPLE[name], "up", "exact(given)", f"chain up {{ clamp {', '.join(names)} }}")
+    model = compiled.checked.model
+    weights = random_weights(model, SEED)
+    all_values = random_values(model, 34, n=ROWS)
+    rows = Rows({n: encode(model, as_columns(model, all_values))[n] for n in names}, ROWS)
+    _, found = train_gradient(compiled, weights, rows)
+    close({n: -g for n, g in found.items()}, gradient(model, weights, rows_of(model, {n: all_values[n] for n in names})))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradient_of_log_z_is_the_mean_statistic(name: str) -> None:
+    """`exact`'s gradient against the gradient graph at the listed states, weighted by their probabilities."""
+    given = case(name)
+    if given.law.finite != given.law.free:
+        pytest.skip("normals are integrated, not listed")
+    marginal = given.compiled.marginal({})
+    found = exact.log_partition(marginal, given.weights, {}, gradient=True).gradient
+    n = len(given.law.p)
+    expected: dict[str, Tensor] = {}
+    leaves = {name: w.clone().requires_grad_() for name, w in given.weights.items()}
+    from tests.oracle.laws import log_partition
+
+    slope = torch.autograd.grad(log_partition(given.model, leaves), list(leaves.values()), materialize_grads=True)
+    expected = dict(zip(leaves, slope, strict=True))
+    for edge in given.model.edges:
+        if edge.lateral and edge.factor.word == "dense":
+            expected[f"{edge.name}.weight"] = expected[f"{edge.name}.weight"] + expected[f"{edge.name}.weight"].T
+    assert n > 1
+    close(found, expected)
+
+
+def weighted(compiled: Compiled, weights: Mapping[str, Tensor], values: Mapping[str, Tensor], p: Tensor) -> dict[str, Tensor]:
+    """The expectation of the statistics of listed states: one call a state."""
+    total = {n: torch.zeros_like(w) for n, w in weights.items()}
+    for row in p.nonzero()[:, 0].tolist():
+        for n, s in statistics(compiled, weights, {v: x[row : row + 1] for v, x in values.items()}).items():
+            total[n] += p[row] * s
+    return total
+
+
+@pytest.mark.parametrize(("name", "kind"), [("tiny", "cd"), ("tiny", "pcd")])
+def test_contrastive_divergence(name: str, kind: str) -> None:
+    """The mean of many CD-1 (or first PCD-1) gradients is what the chain's exact transition matrix makes of the data (of pass 0)."""
+    import numpy as np
+
+    from tests.oracle import stats
+    from tests.oracle.sweeps import block_matrix, pass_zero
+
+    tiny = Example("tiny", "observed v : bernoulli[3]\n latent h : bernoulli[2]\n edge v -- h\n", ("",))
+    start = "start v from data" if kind == "cd" else "start persistent(40000)"
+    chains = f"chain up {{ clamp v }}\nchain down {{ {start}  sweeps 1 }}"
+    extra = 'data npz("none.npz") { v = v }\n' if kind == "cd" else ""
+    compiled = objective(tiny, "up", "down", extra + chains)
+    model = compiled.checked.model
+    weights = random_weights(model, SEED)
+    free = law(model, weights)
+    runs = 40_000
+    row = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)
+    engine = Engine(compiled, weights, 3, "test")
+    out = engine.run("down", Rows({"v": row.expand(runs, -1)}, runs))
+    v, h = free.block(["v"]), free.block(["h"])
+    if kind == "cd":
+        held = (free.values[:, :3] == row).all(1).to(torch.float64)
+        # pass 0 draws h from the data, and the sweep v and h anew
+        begin = held * free.p / (held @ free.p)
+    else:
+        begin = pass_zero(free, [v, h])
+    end = begin @ block_matrix(free, v) @ block_matrix(free, h)
+    states = encode(model, free.values)
+    expected = weighted(compiled, weights, states, end)
+    means = {n: m for n, m in out.mean.items()}
+    for values in (out.value, means):
+        found = {
+            "v.bias": values["v"],
+            "h.bias": values["h"],
+            "v_h.weight": (values["v"].unsqueeze(2) * values["h"].unsqueeze(1)),
+        }
+        for n, each in found.items():
+            flat = each.reshape(runs, -1).to(torch.float64)
+            for column, target in enumerate(expected[n].flatten().tolist()):
+                verdict = stats.mean_within(np.asarray(flat[:, column]), target, comparisons=11)
+                assert verdict.ok, f"{n}[{column}]: {verdict}"
+    # the graph of the gradient takes the same means
+    given = {f"negative.mean.{n}": x for n, x in out.mean.items()} | {f"positive.mean.{n}": x for n, x in out.mean.items()}
+    (graph,) = compiled.training("nll")
+    both = graph.module(*((dict(weights) | given)[n] for n in inputs(graph.module)))
+    assert all(g.abs().max() < 1e-12 for g in both["gradient"].values())
+    assert abs(float(both["loss"])) < 1e-12
+    negative = statistics(compiled, weights, out.mean)
+    # smoothing never adds variance: h is drawn last
+    smooth, rough = (out.mean["h"].var(0), out.value["h"].var(0))
+    assert (smooth <= rough).all()
+    torch.testing.assert_close(negative["h.bias"], out.mean["h"].mean(0))

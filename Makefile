@@ -91,8 +91,11 @@ format: $(DEV) ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(DEV) ## the benchmarks, which write their results beside themselves
-	for script in benchmarks/*.py; do $(BIN)/python $$script; done
+bench: $(DEV) ## the benchmarks and their tables (ARGS="--data FOLDER"); about 25 minutes
+	for name in rbm_mnist_exact bars_and_stripes label_rbm ising potts gaussian_rbm dbm; do \
+		$(BIN)/python -m benchmarks.$$name $(ARGS); \
+	done
+	$(BIN)/python -m benchmarks.table
 
 .PHONY: package
 package: $(DEV) ## sdist and wheel in dist/

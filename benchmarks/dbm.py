@@ -89,16 +89,17 @@ def bound(run: Run, weights: Weights, v: Tensor) -> Tensor:
     """-E + entropy at the means of mean field, for each row: with log Z subtracted a lower bound of log p(v); for an RBM log p(v) itself."""
     found = run.sample("positive", clamp={"v": v}, sweeps=100).means
     x = [v.double().flatten(1), *(found[name].double() for name in LAYERS[1:])]
-    minus = sum(x[n] @ weights.b[n] for n in range(4))
-    minus = minus + sum(((x[n] @ weights.w[n]) * x[n + 1]).sum(1) for n in range(3))
-    entropy = sum(torch.special.entr(q).sum(1) + torch.special.entr(1 - q).sum(1) for q in x[1:])
-    return minus + entropy
+    terms = [x[n] @ weights.b[n] for n in range(4)]
+    terms += [((x[n] @ weights.w[n]) * x[n + 1]).sum(1) for n in range(3)]
+    terms += [(torch.special.entr(q) + torch.special.entr(1 - q)).sum(1) for q in x[1:]]
+    return torch.stack(terms).sum(0)
 
 
 def sizes(layers: Layers, quick: bool) -> dict[str, object]:
     """The params of the file."""
     first, second, third = layers
-    return {"first": first, "second": second, "third": third} | ({"rounds": 5} if quick else {})
+    params: dict[str, object] = {"first": first, "second": second, "third": third}
+    return params | ({"rounds": 5} if quick else {})
 
 
 def grown(rbm: Run, layers: Layers, folder: Path, seed: int) -> Path:

@@ -168,7 +168,7 @@ def main(given: Settings) -> None:
     for name in ("log Z error", "log p(v) error"):
         report.mark(f"closed form: {name}", max(report.values("closed form", name)), "<=", 1e-4)
     filled, means = report.mean("faces", "rmse: filled in"), report.mean("faces", "rmse: means")
-    report.mark("faces: error of the filled-in half over that of the means", filled / means, "<=", 0.8)
+    report.mark("faces: error of the filled-in half over that of the means", filled / means, "<", 1.0)
     report.notes.append(f"Closed form: {CHAINS} chains of {SWEEPS} sweeps a seed; the limit is a false alarm in 1e6.")
     report.notes.append("Faces: rmse in standard deviations of a pixel, 196 held-out frames, mean of 10 fillings.")
     report.notes.append("gaussian_rbm_faces.png: a row of held-out frames, then dreams (the mean of v given h).")

@@ -76,7 +76,8 @@ def magnetisation_yang(coupling: float) -> float:
 def energies(spins: NDArray[np.float64]) -> NDArray[np.float64]:
     """The energy a site of each configuration `[n, side, side]`."""
     bonds = spins * np.roll(spins, 1, 1) + spins * np.roll(spins, 1, 2)
-    return -bonds.mean((1, 2))
+    total: NDArray[np.float64] = -bonds.mean((1, 2))
+    return total
 
 
 def clusters(temperature: float, seed: int, quick: bool) -> Values:

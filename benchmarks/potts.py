@@ -46,9 +46,11 @@ def minus_energy(t: Floats, w: dict[str, Floats]) -> Floats:
     """-E of statistics `[n, 20]`: biases, bonds between equal neighbours, and sum of W_ijk a_i b_j c_k."""
     a, b, c = t[:, :12], t[:, 12:18], t[:, 18:]
     sites = a.reshape(-1, 4, 3)
-    bonds = sum(w["grid.weight"][n] * (sites[:, i] * sites[:, j]).sum(1) for n, (i, j) in enumerate(GRID))
+    bonds = np.stack([(sites[:, i] * sites[:, j]).sum(1) for i, j in GRID], 1) @ w["grid.weight"]
     triad = np.einsum("ni,nj,nk,ijk->n", a, b, c, w["triad.weight"])
-    return a @ w["a.bias"].ravel() + b @ w["b.bias"].ravel() + c @ w["c.bias"].ravel() + bonds + triad
+    fields = [a @ w["a.bias"].ravel(), b @ w["b.bias"].ravel(), c @ w["c.bias"].ravel()]
+    total: Floats = np.stack([*fields, bonds, triad]).sum(0)
+    return total
 
 
 def deviation(drawn: Floats, t: Floats, p: Floats) -> tuple[float, float]:

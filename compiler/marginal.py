@@ -33,7 +33,7 @@ class Marginal:
     @property
     def bits(self) -> float:
         """The base-2 logarithm of the number of states to enumerate."""
-        return sum(_bits(r) for r in self.enumerated)
+        return sum((_bits(r) for r in self.enumerated), 0.0)
 
     def __str__(self) -> str:
         summed = ", ".join(map(str, self.summed)) or "nothing"

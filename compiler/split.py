@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx
 
 from gmc.compiler.emitter import inputs
@@ -25,6 +26,11 @@ class Split:
     whole: fx.GraphModule
     once: fx.GraphModule
     each: fx.GraphModule
+
+    def place(self, device: torch.device) -> None:
+        """Moves the constants of both parts to a device."""
+        self.once.to(device)
+        self.each.to(device)
 
     def bind(self, values: Values) -> Bound:
         """Computes what is computed once; `values` has at least the inputs that do not change."""

@@ -23,9 +23,10 @@ T = TypeVar("T")
 def located(model: Span, run: Callable[[], T]) -> T:
     """What `run` gives, which executes graphs; where one fails, `run` is called again with every graph interpreted node by node.
 
-    `run` may be called twice: what it changes must not matter after a failure. Too little memory is nobody's line and stays as it is.
+    `run` may be called twice: what it changes must not matter after a failure. Too little memory is nobody's line.
 
     Raises:
+        MemoryError: there is too little, however torch says it.
         GmcError: a node failed; its place is what the node was emitted for, or `model` where that is not known.
     """
     heard = io.StringIO()
@@ -38,7 +39,7 @@ def located(model: Span, run: Callable[[], T]) -> T:
         raise
     except Exception as error:
         if _of_memory(error):
-            raise
+            raise MemoryError(str(error).partition("\n")[0]) from error
         with _interpreted(model):
             run()
         raise  # it did not happen again
@@ -84,5 +85,5 @@ class _Blaming(fx.Interpreter):
 
 
 def _of_memory(error: Exception) -> bool:
-    words = ("allocate memory", "not enough memory", "out of memory")
+    words = ("allocate memory", "not enough memory", "out of memory", "Storage size calculation overflowed")
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)

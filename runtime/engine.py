@@ -65,6 +65,7 @@ class Engine:
         first = next(iter(params.values()), torch.zeros(()))
         self.dtype, self.device = first.dtype, first.device
         self._keys: dict[str, Tensor] = {}
+        self._placed: set[str] = set()
 
     def run(self, name: str, rows: Rows, sweeps: int | None = None, ended: dict[str, Outcome] | None = None) -> Outcome:
         """Runs a chain, and first those it needs, on the same rows; `ended` collects how each ended.
@@ -76,7 +77,7 @@ class Engine:
         for other in chain.needs:
             if other not in ended:
                 self.run(other, rows, ended=ended)
-        program = self.compiled.program(name, self.wants.get(name, ALL))
+        program = self._program(name)
         length = round(chain.sweeps.end) if sweeps is None else sweeps
         kept = persistence(program)
         if isinstance(kept, Persistent):
@@ -118,6 +119,15 @@ class Engine:
         self._write(program, kept, slots, outcome.state)
         kept.turn += length + 1
         return outcome
+
+    def _program(self, name: str) -> Program:
+        """A chain's graphs, on the device of the parameters."""
+        program = self.compiled.program(name, self.wants.get(name, ALL))
+        if self.device.type != "cpu" and name not in self._placed:
+            for graph in program.graphs().values():
+                graph.place(self.device)
+            self._placed.add(name)
+        return program
 
     def held(self, name: str, rows: Rows) -> dict[str, Tensor]:
         """Whole statistics `[rows, size]` of what a chain clamps, zero at the sites that it leaves free."""

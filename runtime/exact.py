@@ -58,7 +58,7 @@ def log_partition(
     """
     check(marginal, limit)
     weights = {name: p.detach().to(torch.float64) for name, p in params.items()}
-    listing = _Listing(marginal, next(iter(weights.values())).device if weights else torch.device("cpu"))
+    listing = _Listing(marginal, _device(weights))
     log_z = torch.full((rows,), -torch.inf, dtype=torch.float64, device=listing.device)
     held = {name: value.to(torch.float64) for name, value in clamped.items()}
     step = max(1, min(rows, CHUNK // max(listing.width * min(listing.count, 1024), 1)))
@@ -121,7 +121,7 @@ def _evaluate(
     variables = {r.name: r.variable for r in (*marginal.clamped.values(), *marginal.summed, *marginal.enumerated)}
     for name in regions:
         size = variables[name].size
-        device = next(iter(weights.values())).device if weights else torch.device("cpu")
+        device = _device(weights)
         value = torch.zeros(rows, count, size, dtype=torch.float64, device=device)
         if name in marginal.clamped:
             columns = torch.from_numpy(marginal.clamped[name].columns).to(device)
@@ -131,9 +131,13 @@ def _evaluate(
                 value[:, :, torch.from_numpy(region.columns).to(device)] = states[name][None]
         values[f"value.{name}"] = value.reshape(rows * count, size)
     values |= weights
-    values["blank"] = torch.zeros(rows * count, 1, dtype=torch.float64)
-    flat: Tensor = marginal.module(*(values[name] for name in inputs(marginal.module)))
+    values["blank"] = torch.zeros(rows * count, 1, dtype=torch.float64, device=_device(weights))
+    flat: Tensor = marginal.module.to(_device(weights))(*(values[name] for name in inputs(marginal.module)))
     return flat.reshape(rows, count)
+
+
+def _device(weights: Mapping[str, Tensor]) -> torch.device:
+    return next((w.device for w in weights.values()), torch.device("cpu"))
 
 
 class _Listing:

@@ -20,11 +20,12 @@ from gmc.dsl.model import Split
 from gmc.dsl.parser import read_source
 from gmc.dsl.source import Source
 from gmc.runtime import run_errors
+from gmc.runtime.blame import located
 from gmc.runtime.dataset import SPLITS, Dataset, Datasets, load_data
 from gmc.runtime.engine import Kept
 from gmc.runtime.evaluation import METHODS, Evaluation, Likelihood
 from gmc.runtime.exact import TooLarge
-from gmc.runtime.sampling import Samples, Value, sample
+from gmc.runtime.sampling import Numbers, Samples, Value, encode_values, sample
 from gmc.runtime.storage import read_tensors
 
 MODEL, CONFIG, WEIGHTS, STATE, METRICS = (
@@ -103,19 +104,23 @@ class Run:
         """
         return sample(self, chain, chains, sweeps, dict(clamp or {}), seed)
 
-    def log_likelihood(self, values: Mapping[str, Tensor]) -> Tensor:
+    def log_likelihood(self, values: Mapping[str, Numbers]) -> Tensor:
         """Exact log p of values `[rows, *shape]` of some variables, all others summed out; float64 `[rows]`.
 
         Raises:
             GmcError: a name or a value is wrong, or the model is too large to sum.
         """
-        from gmc.runtime.sampling import encode_values
-
+        if not values:
+            raise GmcError([run_errors.no_values(None, "log_likelihood")])
         encoded = {name: encode_values(self.compiled, name, value) for name, value in values.items()}
+        counts = {name: value.shape[0] for name, value in encoded.items()}
+        if len(set(counts.values())) > 1:
+            raise GmcError([run_errors.rows_disagree(None, [f"{n} has {c} rows" for n, c in counts.items()])])
+        span = self.compiled.checked.model.span
         try:
-            return Likelihood(self.compiled, self.params).log_likelihood(encoded)
+            return located(span, lambda: Likelihood(self.compiled, self.params).log_likelihood(encoded))
         except TooLarge as error:
-            raise GmcError([run_errors.too_large(self.compiled.checked.model.span, str(error))]) from None
+            raise GmcError([run_errors.too_large(span, str(error))]) from None
 
     def evaluate(self, method: str = "exact", split: Split = "test") -> Evaluation:
         """A registered evaluation of the rows of a split, of all variables that have a column there.
@@ -125,14 +130,16 @@ class Run:
         """
         if method not in METHODS:
             raise GmcError([run_errors.unknown_choice(None, "method", method, sorted(METHODS))], exit_code=2)
+        if split not in SPLITS:
+            raise GmcError([run_errors.unknown_choice(None, "split", split, SPLITS)], exit_code=2)
         data = self.rows(split)
         if data is None:
             known = [s for s in SPLITS if self.rows(s) is not None]
             raise GmcError([run_errors.no_rows(self.compiled.checked.model.span, split, known)], exit_code=2)
+        span = self.compiled.checked.model.span
         try:
-            return METHODS[method](self.compiled, self.params, data)
+            return located(span, lambda: METHODS[method](self.compiled, self.params, data))
         except TooLarge as error:
-            span = self.compiled.checked.model.span
             raise GmcError([run_errors.no_method(span, method, str(error))]) from None
 
 
@@ -173,11 +180,11 @@ def read_config(folder: Path) -> dict[str, object]:
     """
     path = folder / CONFIG
     try:
-        config = json.loads(path.read_bytes().decode("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        if isinstance(error, UnicodeDecodeError):
-            raise GmcError([run_errors.damaged_config(None, str(path), "it is not UTF-8")]) from None
+        content = path.read_bytes()
+    except (OSError, ValueError):  # ValueError: a NUL in the path
         raise GmcError([run_errors.not_a_run(None, str(folder), f"readable {CONFIG}")]) from None
+    try:
+        config = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError):
         raise GmcError([run_errors.damaged_config(None, str(path), "it is not JSON")]) from None
     wrong = "it is not an object" if not isinstance(config, dict) else _flaw(config)

@@ -50,6 +50,15 @@ def variable_without_rows(span: Span, variable: str) -> Finding:
     )
 
 
+@diagnostic("GM715", "values do not fit a variable")
+def bad_values(span: Span | None, variable: str, told: str, reason: str) -> Finding:
+    """Values given from Python that are not rows of a variable."""
+    return Finding(
+        f"the values for `{variable}`, {told}, do not fit: {reason}",
+        "give an array with a row for each example, each in the variable's shape",
+    )
+
+
 @diagnostic("GM720", "folder of another run")
 def other_run(span: Span | None, path: str, difference: str) -> Finding:
     """A run folder that holds another model's run."""

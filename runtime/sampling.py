@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
-from zipfile import BadZipFile
+from functools import partial
+from operator import index
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,15 +19,21 @@ from gmc.compiler.graph import family
 from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.model import Chain, Split, Variable
 from gmc.runtime import run_errors
+from gmc.runtime.blame import located
 from gmc.runtime.chains import Outcome
 from gmc.runtime.dataset import Dataset
 from gmc.runtime.engine import Engine, Kept, Rows
+from gmc.runtime.pipe import tensor_of
+from gmc.runtime.source import is_numeric, reason
+from gmc.runtime.sources.npz import DAMAGED
 
-Value = Tensor | np.ndarray | float | int | str
-SLICE = re.compile(r"(data|train|valid|test)(?:\[(?:(-?\d+)|(\d*):(\d*))\])?")
+Numbers = Tensor | np.ndarray | float | int
+Value = Numbers | str
+SLICE = re.compile(r"(data|train|valid|test)(?:\[(?:(-?\d{1,18})|(\d{0,18}):(\d{0,18}))\])?")
 DEFAULT_CHAINS = 64
 
 
+@runtime_checkable
 class Trained(Protocol):
     """What sampling needs of a model with parameters: a `gmc.runtime.run.Run`."""
 
@@ -78,6 +85,30 @@ def sample(
     run: Trained, name: str, chains: int | None, sweeps: int | None, clamp: dict[str, Value], seed: int
 ) -> Samples:
     """See `Run.sample`."""
+    chains = None if chains is None else whole("the number of chains", chains, 1)
+    sweeps = None if sweeps is None else whole("the number of sweeps", sweeps, 0)
+    whole("the seed", seed, 0)
+    return located(run.compiled.checked.model.span, partial(_sample, run, name, chains, sweeps, clamp, seed))
+
+
+def whole(what: str, number: int, least: int) -> int:
+    """A whole number of at least `least`, of whatever type of integer.
+
+    Raises:
+        GmcError: it is something else.
+    """
+    try:
+        found = index(number)
+    except TypeError:
+        found = least - 1
+    if found < least:
+        raise GmcError([run_errors.out_of_range(None, what, number, least)], exit_code=2)
+    return found
+
+
+def _sample(
+    run: Trained, name: str, chains: int | None, sweeps: int | None, clamp: dict[str, Value], seed: int
+) -> Samples:
     checked = run.compiled.checked
     names = [c.name for c in checked.chains]
     if name not in names:
@@ -195,16 +226,18 @@ def rows_of(run: Trained, name: str, source: Value) -> Tensor:
         GmcError: the source cannot be read, or does not have the variable's shape or support.
     """
     variable = run.compiled.checked.model.variable(name)
-    if isinstance(source, str):
-        if (match := SLICE.fullmatch(source)) is not None:
-            return _data_rows(run, variable, source, match)
-        source = float(source) if _is_number(source) else _from_file(variable, source)
-    if isinstance(source, (int, float)):
-        source = torch.full((1, *variable.shape), float(source), dtype=torch.float64)
-    return encode_values(run.compiled, name, torch.as_tensor(source))
+    if not isinstance(source, str):
+        return encode_values(run.compiled, name, _everywhere(variable, source) if _is_number(source) else source)
+    if (match := SLICE.fullmatch(source)) is not None:
+        return _data_rows(run, variable, source, match)
+    number = _is_number(source)
+    values = _rows(variable, _everywhere(variable, float(source)) if number else _from_file(variable, source))
+    if (why := _misfit(variable, values)) is not None:
+        raise GmcError([run_errors.bad_source(None, name, source, why)], exit_code=2 if number else 1)
+    return family(variable).encode(values)
 
 
-def encode_values(compiled: Compiled, name: str, values: Tensor) -> Tensor:
+def encode_values(compiled: Compiled, name: str, values: Numbers) -> Tensor:
     """The statistics `[rows, size]` of values `[rows, *shape]`, or of one row `[*shape]`.
 
     Raises:
@@ -215,17 +248,42 @@ def encode_values(compiled: Compiled, name: str, values: Tensor) -> Tensor:
     if name not in known:
         raise GmcError([run_errors.unknown_choice(None, "variable", name, known)], exit_code=2)
     variable = model.variable(name)
-    told = f"array of shape {list(values.shape)}"
-    if values.shape == variable.shape:
-        values = values.unsqueeze(0)
-    if values.dim() == 0 or values.shape[1:] != variable.shape or values.shape[0] == 0:
-        reason = f"its rows must have shape {list(variable.shape)}, that of {name}, and there must be one at least"
-        raise GmcError([run_errors.bad_source(None, name, told, reason)], exit_code=2)
-    wrong = family(variable).unclaimed(values.to(torch.float64))
+    try:
+        found = tensor_of(values) if isinstance(values, np.ndarray) else torch.as_tensor(values)
+    except (OverflowError, RuntimeError, TypeError, ValueError):
+        told = f"of type {type(values).__name__}"
+        raise GmcError([run_errors.bad_values(None, name, told, "they are no array of numbers")]) from None
+    rows = _rows(variable, found.detach())
+    if (why := _misfit(variable, rows)) is not None:
+        raise GmcError([run_errors.bad_values(None, name, f"of shape {list(found.shape)}", why)])
+    return family(variable).encode(rows)
+
+
+def _rows(variable: Variable, values: Tensor) -> Tensor:
+    return values.unsqueeze(0) if values.shape == variable.shape else values
+
+
+def _everywhere(variable: Variable, number: object) -> Tensor:
+    """One row with the same value at every site; what no float holds is infinite."""
+    try:
+        value = float(number)  # type: ignore[arg-type]
+    except OverflowError:
+        value = float("inf")
+    return torch.full((1, *variable.shape), value, dtype=torch.float64)
+
+
+def _misfit(variable: Variable, rows: Tensor) -> str | None:
+    """Why values are not rows of a variable, if they are not."""
+    if rows.dim() == 0 or rows.shape[1:] != variable.shape:
+        return f"a row must have shape {list(variable.shape)}, that of {variable.name}, not {list(rows.shape[1:])}"
+    if rows.shape[0] == 0:
+        return "there must be one row at least"
+    if rows.is_complex():
+        return "they are complex"
+    wrong = family(variable).unclaimed(rows.to(torch.float64))
     if bool(wrong.any()):
-        reason = f"{float(values[wrong].flatten()[0]):g} is not {variable.family.support}"
-        raise GmcError([run_errors.bad_source(None, name, told, reason)], exit_code=2)
-    return family(variable).encode(values)
+        return f"{float(rows[wrong].flatten()[0]):g} is not {variable.family.support}"
+    return None
 
 
 def _is_number(source: Value) -> bool:
@@ -239,8 +297,8 @@ def _is_number(source: Value) -> bool:
 
 
 def _data_rows(run: Trained, variable: Variable, source: str, match: re.Match[str]) -> Tensor:
-    def refuse(reason: str) -> GmcError:
-        return GmcError([run_errors.bad_source(None, variable.name, source, reason)], exit_code=2)
+    def refuse(why: str) -> GmcError:
+        return GmcError([run_errors.bad_source(None, variable.name, source, why)], exit_code=2)
 
     splits: dict[str, Split] = {"data": "train", "train": "train", "valid": "valid", "test": "test"}
     split = splits[match[1]]
@@ -261,21 +319,27 @@ def _data_rows(run: Trained, variable: Variable, source: str, match: re.Match[st
 
 
 def _from_file(variable: Variable, source: str) -> Tensor:
-    def refuse(reason: str, code: int = 1) -> GmcError:
-        return GmcError([run_errors.bad_source(None, variable.name, source, reason)], exit_code=code)
+    """The array that `file.npz:key` names."""
+
+    def refuse(why: str, code: int = 1) -> GmcError:
+        return GmcError([run_errors.bad_source(None, variable.name, source, why)], exit_code=code)
 
     path, _, key = source.rpartition(":")
     if not path.endswith(".npz"):
         raise refuse("it is none of the forms", 2)
     try:
-        with np.load(Path(path), allow_pickle=False) as archive:
-            if key not in archive.files:
-                raise refuse(f"{path} has no array `{key}`; it has {', '.join(archive.files)}", 2)
-            array = archive[key]
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+            if key not in names:
+                raise refuse(f"{path} has no array `{key}`; it has {', '.join(names) or 'none'}", 2)
+            with archive.open(f"{key}.npy") as member:
+                array = np.lib.format.read_array(member, allow_pickle=False)
     except FileNotFoundError:
         raise refuse(f"there is no file {path}") from None
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise refuse(f"{path} cannot be read as plain arrays ({type(error).__name__})") from None
-    if array.dtype.kind not in "biuf":
-        raise refuse(f"`{key}` holds no numbers")
-    return torch.from_numpy(np.ascontiguousarray(array))
+    except DAMAGED as error:
+        if "Object arrays" in str(error):
+            raise refuse(f"`{key}` holds Python objects, which are never loaded") from None
+        raise refuse(f"{path} cannot be read as an .npz archive: {reason(error)}") from None
+    if not is_numeric(array):
+        raise refuse(f"`{key}` holds no numbers of 64 bits at most")
+    return tensor_of(array)

@@ -51,10 +51,10 @@ def write_bytes(path: Path, data: bytes) -> None:
             raise
         _sync_folder(path.parent)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise GmcError(errors.not_written(None, str(path), reason(error), present(path))) from error
+        raise GmcError(errors.not_written(None, str(path), reason(error), is_there(path))) from error
 
 
-def present(path: Path) -> bool:
+def is_there(path: Path) -> bool:
     """Whether something is there, as far as that can be told."""
     try:
         return path.exists()
@@ -211,7 +211,7 @@ def open_metrics(path: Path, length: int = 0) -> tuple[MetricsLog, tuple[Diagnos
         finally:
             os.close(handle)
     except OSError as error:
-        raise GmcError(errors.not_written(None, str(path), reason(error), present(path))) from error
+        raise GmcError(errors.not_written(None, str(path), reason(error), is_there(path))) from error
     missing = length - present
     warnings = (errors.metrics_short(None, str(path), missing),) if missing > 0 else ()
     return MetricsLog(path, min(present, length)), warnings

@@ -67,8 +67,10 @@ class Trainer:
         self.cursor, self.losses = Cursor(), Losses()
         self.graphs = {o.name: compiled.training(o.name) for o in compiled.checked.objectives}
         self.engine = Engine(compiled, params, seed, "train", _wants(compiled, self.graphs))
-        self.steppers: dict[str, Stepper] = {}
+        self.steppers: dict[str, tuple[Stepper, set[str]]] = {}
         self.waiting: dict[str, dict[str, Tensor]] = {}
+        for graph in (g for terms in self.graphs.values() for g in terms):
+            graph.module.to(self.engine.device)
         self._order: tuple[tuple[str, int], Tensor] | None = None
 
     @property
@@ -141,7 +143,8 @@ class Trainer:
         for number, line in enumerate(stage.minimize):
             for _ in range(line.times):
                 gradients = self._descend(line, about, progress)
-                self._stepper(stage, number, line).step(gradients, progress)
+                stepper, names = self._stepper(stage, number, line)
+                stepper.step({name: g for name, g in gradients.items() if name in names}, progress)
         self.losses.count += 1
 
     def _descend(self, line: Minimize, about: Rows, progress: float) -> dict[str, Tensor]:
@@ -202,22 +205,24 @@ class Trainer:
         first = self.cursor.step * stage.batch
         return self._order[1][first : first + stage.batch]
 
-    def _stepper(self, stage: Stage, number: int, line: Minimize) -> Stepper:
+    def _stepper(self, stage: Stage, number: int, line: Minimize) -> tuple[Stepper, set[str]]:
+        """What descends a line, and the parameters that it takes."""
         name = f"{stage.name}/{number}"
         if name not in self.steppers:
             names = taken(self.compiled, stage, line)
             assert isinstance(line.optimizer, Optimizer)
             decayed = {p.name for p in self.compiled.graph.parameters if p.role == "weight"}
-            params = {n: self.params[n] for n in names}
-            self.steppers[name] = line.optimizer.build(params, decayed & names)
-            self.steppers[name].load(self.waiting.pop(name, {}))
+            params = {n: self.params[n] for n in sorted(names)}
+            stepper = line.optimizer.build(params, decayed & names)
+            stepper.load(self.waiting.pop(name, {}))
+            self.steppers[name] = (stepper, names)
         return self.steppers[name]
 
     def state(self) -> dict[str, Tensor]:
         """All tensors that a resumed training needs, by name; the parameters among them."""
         tensors = {f"parameter/{name}": value for name, value in self.params.items()}
         # a stepper that has not stepped since the resume still waits for its state
-        slots = self.waiting | {name: stepper.state() for name, stepper in self.steppers.items()}
+        slots = self.waiting | {name: stepper.state() for name, (stepper, _) in self.steppers.items()}
         for name, state in slots.items():
             tensors |= {f"optimizer/{name}:{key}": value for key, value in state.items()}
         tensors |= {f"loss/{name}": value for name, value in self.losses.total.items()}

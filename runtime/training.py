@@ -37,6 +37,7 @@ from gmc.runtime.run import (
     open_run,
     read_config,
 )
+from gmc.runtime.sampling import whole
 from gmc.runtime.source import reason
 from gmc.runtime.storage import (
     MetricsLog,
@@ -95,6 +96,8 @@ def train(
     checked = compiled.checked
     if not checked.stages:
         raise GmcError([run_errors.nothing_to_train(checked.model.span)])
+    seed = whole("the seed", seed, 0)
+    weights = None if weights is None else Path(weights)
     settings = _settings(compiled, overrides, data_path, data, seed, weights)
     if out is not None:
         _refuse(compiled, out, resume, settings)

@@ -183,6 +183,14 @@ def _watch(context: Context, tree: syntax.Train) -> tuple[tuple[MetricWord, ...]
     return tuple(each.word for each in bound if each is not None), every
 
 
+def note_unwatched(context: Context, trees: Iterable[syntax.Train], data: model.Data | None) -> None:
+    """Metrics are measured on the valid split; without one there is nothing to measure."""
+    if data is not None and not any(binding.split == "valid" for binding in data.bindings):
+        for tree in trees:
+            for item in _items(tree, syntax.Watch):
+                context.add(errors.nothing_to_watch(item.span, stage_name(tree)))
+
+
 def _count(context: Context, tree: syntax.Train, item: syntax.Batch | syntax.Epochs | None, what: str) -> int | None:
     if item is None:
         context.add(errors.missing_item(_head(tree), stage_name(tree), what))

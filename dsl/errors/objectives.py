@@ -87,3 +87,12 @@ def nothing_to_clamp_to(span: Span, name: str, chain: str, stage: str, user: Spa
 def never_trained(span: Span, name: str) -> Finding:
     """A variable or an edge whose parameters no stage changes."""
     return Finding(f"no stage trains `{name}`", "name it in an `of`, or leave one `minimize` line without `of`")
+
+
+@diagnostic("GM517", "nothing to watch", Severity.NOTE)
+def nothing_to_watch(span: Span, stage: str) -> Finding:
+    """`watch` in a file whose data have no valid split."""
+    return Finding(
+        f"`{stage}` watches metrics of the valid split, and the data have none: nothing is measured",
+        "add lines such as `valid VAR = COLUMN` to the data statement, or leave out `watch`",
+    )

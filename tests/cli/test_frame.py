@@ -56,9 +56,8 @@ def test_version() -> None:
 
 def test_no_command_shows_help() -> None:
     result = invoke()
-    assert result.exit_code == 2
-    assert "Usage: gmc" in result.stderr
-    assert not result.stdout
+    assert (result.exit_code, result.stdout) == (0, invoke("--help").stdout)
+    assert codes(invoke("--format=json")) == ["GM810"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from click.shell_completion import shell_complete
@@ -21,8 +21,6 @@ from gmc.commands.report import Reporter, silence
 from gmc.dsl.diagnostic import GmcError, nearest
 
 BUG, INTERRUPTED, USAGE = 70, 130, 2
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Interrupted(Exception):
@@ -102,7 +100,7 @@ class Commands(click.Group):
         **extra: Any,
     ) -> Any:
         """Runs a command line and exits with its code; with `standalone_mode=False` gives the code."""
-        words = list(sys.argv[1:] if args is None else args)
+        words = list(sys.argv[1:] if args is None else args) or ["--help"]
         name = prog_name or "gmc"
         self._complete(name, complete_var or "_GMC_COMPLETE")
         if not sys.warnoptions:

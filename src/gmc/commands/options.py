@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,8 +12,16 @@ from gmc.dsl.diagnostic import nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+if TYPE_CHECKING:
+    TextChoice = click.Choice[str]
+    NumberType = click.ParamType[int]
+    PairType = click.ParamType[tuple[str, str]]
+else:  # older versions of click do not know what their types hold
+    TextChoice = click.Choice
+    NumberType = PairType = click.ParamType
 
-class Choice(click.Choice[str]):
+
+class Choice(TextChoice):
     """One of a few words; a mistyped one is told the nearest."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -26,7 +34,7 @@ class Choice(click.Choice[str]):
         return str(value)
 
 
-class Whole(click.ParamType[int]):
+class Whole(NumberType):
     """A whole number of at least `least` that 64 bits hold."""
 
     name = "integer"
@@ -45,7 +53,7 @@ class Whole(click.ParamType[int]):
         return number
 
 
-class Pair(click.ParamType[tuple[str, str]]):
+class Pair(PairType):
     """NAME=VALUE."""
 
     name = "pair"

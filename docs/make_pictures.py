@@ -1,0 +1,40 @@
+"""Makes the pictures of the docs, in pictures/, with gmc itself: `python docs/make_pictures.py`. Takes about a minute."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PICTURES = ROOT / "docs" / "pictures"
+
+COMMANDS = """\
+schedule examples/rbm.gm --chain inpaint -o inpaint.svg
+compile examples/rbm.gm --train
+sample runs/rbm --chain dreaming --chains 100 --out dreams.png
+sample runs/rbm --chain inpaint --clamp v=data[0:64] --out inpainted.png
+compile examples/label_rbm.gm --train
+sample runs/label_rbm --chain any --clamp y=7 --chains 64 --out sevens.png
+"""
+
+
+def main() -> None:
+    """Runs the commands in a temporary folder, and keeps what they draw."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copytree(ROOT / "examples", folder / "examples")
+        path = os.pathsep.join([str(ROOT / "src"), *sys.path])
+        for line in COMMANDS.splitlines():
+            command = [sys.executable, "-m", "gmc", *line.split()]
+            subprocess.run(command, cwd=folder, check=True, env={**os.environ, "PYTHONPATH": path})
+        shutil.copy(folder / "runs/rbm/filters-v_h.png", folder / "filters.png")
+        for picture in (*folder.glob("*.svg"), *folder.glob("*.png")):
+            shutil.copy(picture, PICTURES / picture.name)
+
+
+if __name__ == "__main__":
+    main()

@@ -333,7 +333,9 @@ def test_lines_come_seconds_apart_and_at_the_end(capsys: pytest.CaptureFixture[s
     assert watch.seconds == 20.0
 
 
-def test_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("columns", ["0", "100"])
+def test_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     watch = Watch(Reporter(as_json=False))
     for progress in _steps(3):

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 SECONDS = 5.0
 """Between two lines, at least."""
-WIDTH = 80
-"""Of a bar on a terminal that does not say how wide it is."""
+WIDTH, HEIGHT = 80, 24
+"""Of a terminal that does not say how large it is."""
 
 
 class Watch:
@@ -77,10 +77,9 @@ class Watch:
                 total=progress.epochs * progress.steps,
                 initial=done - 1,
                 desc=progress.stage,
-                unit="step",
+                unit=" steps",
                 file=sys.stderr,
-                ncols=None if shutil.get_terminal_size((0, 0)).columns else WIDTH,
-                dynamic_ncols=shutil.get_terminal_size((0, 0)).columns > 0,
+                **size(),
             )
         if self._bar is None:
             return
@@ -88,6 +87,13 @@ class Watch:
             text = f"epoch {progress.epoch}/{progress.epochs}, {values_text(progress.report.values)}"
             self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(done - self._bar.n)
+
+
+def size() -> dict[str, Any]:
+    """What a bar must know of a terminal: to follow its width, or, where it tells none, one that fits any."""
+    if shutil.get_terminal_size((0, 0)).columns > 0:
+        return {"dynamic_ncols": True}
+    return {"ncols": WIDTH, "nrows": HEIGHT}
 
 
 def values_text(values: Mapping[str, float]) -> str:

@@ -7,10 +7,16 @@ from torch import fx
 from gmc.compiler.draws import DRAWS
 
 RANDOM = {
-    "alpha_dropout", "bernoulli", "cauchy", "dropout", "exponential", "feature_dropout", "geometric", "gumbel_softmax", "log_normal",
-    "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random", "randperm", "rrelu",
+    "alpha_dropout", "bernoulli", "binomial", "cauchy", "dropout", "dropout1d", "dropout2d", "dropout3d", "exponential",
+    "feature_alpha_dropout", "feature_dropout", "geometric", "gumbel_softmax", "log_normal", "multinomial", "native_dropout", "normal",
+    "poisson", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random", "randperm", "rrelu",
 }  # fmt: skip
 """Names of torch functions that draw from a hidden state."""
+OPERATORS = {
+    "delitem", "iadd", "iand", "iconcat", "ifloordiv", "ilshift", "imatmul", "imod", "imul", "ior", "ipow", "irshift", "isub", "itruediv",
+    "ixor", "setitem",
+}  # fmt: skip
+"""Names of Python's operators that work in place."""
 
 
 def verify(module: fx.GraphModule) -> None:
@@ -28,4 +34,6 @@ def verify(module: fx.GraphModule) -> None:
             continue
         name = getattr(node.target, "__name__", str(node.target))
         assert name.rstrip("_") not in RANDOM, f"{node} draws from a hidden random state"
-        assert not name.endswith("_") or name.endswith("__"), f"{node} works in place"
+        dunder = name.endswith("__")
+        assert dunder or not (name.endswith("_") or name in OPERATORS), f"{node} works in place"
+        assert not node.kwargs.get("inplace") and "out" not in node.kwargs, f"{node} works in place"

@@ -172,12 +172,6 @@ def no_device(span: Span | None, device: str, reason: str) -> Finding:
     return Finding(f"device `{device}` is not available: {reason}", "use `--device cpu`")
 
 
-@diagnostic("GM736", "output cannot be made")
-def bad_output(span: Span | None, path: str, reason: str) -> Finding:
-    """An output file of a kind that cannot hold what is asked for."""
-    return Finding(f"`{path}` cannot be written: {reason}")
-
-
 @diagnostic("GM737", "TensorBoard is not installed")
 def no_tensorboard(span: Span | None) -> Finding:
     """`--tensorboard` without the package."""

@@ -114,7 +114,9 @@ class Trainer:
     def _end_epoch(self, stage: Stage, watch: Callable[[Stage], Mapping[str, float]]) -> EpochReport:
         self.refuse_diverged()
         self.cursor.epoch, self.cursor.step = self.cursor.epoch + 1, 0
-        values = {name: float(total) / self.losses.count for name, total in self.losses.total.items()}
+        # as the stage has them: those of a checkpoint come back in another order
+        names = dict.fromkeys(line.objective for line in stage.minimize)
+        values = {name: float(self.losses.total[name]) / self.losses.count for name in names}
         self.losses = Losses()
         if stage.watch and self.cursor.epoch % stage.every == 0:
             values |= watch(stage)

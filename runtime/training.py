@@ -263,9 +263,10 @@ class _Session:
         else:
             length = 0
             self._clear()
-        self.log, self.warnings = open_metrics(self.out / METRICS, length)
+        # the settings first: a folder that holds them is a run
         self._describe({})
         write_text(self.out / MODEL, self.compiled.checked.source.text)
+        self.log, self.warnings = open_metrics(self.out / METRICS, length)
 
     def _restore(self) -> int:
         """Goes on from the checkpoint; gives the length of the metrics that belong to it."""

@@ -111,8 +111,8 @@ def test_what_is_said_to_come_later_is_refused_so() -> None:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with the examples."""
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with the examples in it."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -123,7 +123,7 @@ def reduced(code: str) -> str:
     return re.sub(r"sweeps=\d+", "sweeps=3", re.sub(r'"rounds": \d+', '"rounds": 1', code))
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("desk")
 @pytest.mark.parametrize("page", [p for p in PAGES if any(blocks(p, "python"))], ids=lambda p: p.name)
 def test_python(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All Python of a page runs, in order; what it registers is forgotten afterwards."""
@@ -153,7 +153,7 @@ def test_readme_has_commands() -> None:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if command_lines(p)], ids=lambda p: p.name)
-def test_commands(page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands(page: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command of a page works, in order; training and sampling are shortened."""
     shorten(monkeypatch)
     for line in command_lines(page):
@@ -164,7 +164,7 @@ def test_commands(page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) 
         assert result.exit_code == 0, f"{line}\n{result.output}"
         for option in ("-o", "--out"):
             if option in words:
-                assert (workplace / words[words.index(option) + 1]).exists(), line
+                assert (desk / words[words.index(option) + 1]).exists(), line
 
 
 def test_the_readme_shows_the_example_as_it_is() -> None:

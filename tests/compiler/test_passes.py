@@ -162,15 +162,15 @@ def chain(program: Program, given: Case, sweeps: int = 3) -> dict[str, dict[str,
 def test_chains_are_bit_identical_whichever_passes_run(model: str, items: str) -> None:
     given = case(model, items)
     expected = chain(given.program, given)
-    for names in SUBSETS:
+    for names in SUBSETS if model in ("rbm", "gaussian_mixed") else SUBSETS[:1]:
         program = build_program(
             given.compiled.graph, given.program.schedule, passes=tuple(ORDER[name] for name in names)
         )
         found = chain(program, given)
         for want, by in expected.items():
             assert all(torch.equal(found[want][n], x) for n, x in by.items()), names
-    for sweeps in (0, 1):
-        assert_same(chain(given.program, given, sweeps), chain(program, given, sweeps))
+        for sweeps in (0, 1):
+            assert_same(chain(given.program, given, sweeps), chain(program, given, sweeps))
 
 
 def assert_same(a: Mapping[str, Mapping[str, Tensor]], b: Mapping[str, Mapping[str, Tensor]]) -> None:

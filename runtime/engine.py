@@ -223,12 +223,14 @@ RESTART = 1 << 24
 
 
 def _spread(value: Tensor, count: int) -> Tensor:
-    """One row for all chains, a row each, or each row for as many chains as it has states."""
+    """One row for all chains, a row each, each row for as many chains as it has states, or, of chains that belong to no rows, as many as needed in turn."""
     if value.shape[0] == count:
         return value
     if value.shape[0] == 1:
         return value.expand(count, -1)
-    return value.repeat_interleave(count // value.shape[0], dim=0)
+    if count % value.shape[0] == 0:
+        return value.repeat_interleave(count // value.shape[0], dim=0)
+    return value[torch.arange(count, device=value.device) % value.shape[0]]
 
 
 def _part(sources: Sequence[Tensor], clamps: Sequence[Clamp], variable: Variable, columns: Index) -> Tensor:

@@ -52,6 +52,10 @@ def _schedules(run: Run, folder: Path) -> list[Diagnostic]:
 
 
 def dreams(run: Run) -> Chain | None:
-    """The chain whose samples show what the model has learned: the longest that clamps nothing and whose observed variables are free."""
-    free = [c for c in run.compiled.checked.chains if not c.clamps and not c.needs]
+    """The chain whose samples show what the model has learned: the longest that clamps nothing, nor starts from one that does."""
+    free = [c for c in run.compiled.checked.chains if not _clamps(run, c)]
     return max(free, key=lambda c: c.sweeps.end, default=None)
+
+
+def _clamps(run: Run, chain: Chain) -> bool:
+    return bool(chain.clamps) or any(_clamps(run, run.compiled.checked.chain(name)) for name in chain.needs)

@@ -119,7 +119,7 @@ def test_a_run_that_is_never_killed_does_not_depend_on_its_checkpoints(
 ) -> None:
     calls = trained(model, folder / "whole")
     assert contents(folder / "whole") == reference
-    assert calls > 100, "the kills below would not be among the writes"
+    assert calls > 170, "the kills below would not be among the writes"
     trained(model, folder / "whole")
     assert contents(folder / "whole") == reference, "resuming what is finished changes nothing"
 
@@ -142,7 +142,7 @@ def test_killed_again_and_again(
     assert not leftovers(run)
 
 
-@pytest.mark.parametrize("at", sorted(random.Random(7).sample(range(1, 115), 16)))
+@pytest.mark.parametrize("at", sorted(random.Random(7).sample(range(1, 175), 12)))
 def test_killed_at_one_call(at: int, folder: Path, model: Model, reference: dict[str, bytes], each_step: None) -> None:
     run = folder / f"killed-{at}"
     with pytest.raises(Killed):
@@ -158,7 +158,7 @@ def test_every_kill_while_an_older_run_is_replaced(folder: Path, model: Model, r
     model.train(older, seed=1)
     kept = contents(older)
     begins = 0
-    for at in range(1, 30):
+    for at in range(1, 20):
         run = folder / f"replaced-{at}"
         shutil.copytree(older, run)
         with pytest.MonkeyPatch.context() as patch:
@@ -176,7 +176,7 @@ def test_every_kill_while_an_older_run_is_replaced(folder: Path, model: Model, r
         begins += 1
         model.train(run, resume=True)
         assert contents(run) == reference
-        if begins == 6:
+        if begins == 5:
             return
     pytest.fail("no kill fell after the older run was given up")
 
@@ -189,7 +189,7 @@ def seed_of(run: Path) -> int:
     return int(json.loads((run / "config.json").read_text())["seed"])
 
 
-@pytest.mark.parametrize("at", [2, 5, 13, 14, 15, 17, 30, 47, 64, 81, 98, 110])
+@pytest.mark.parametrize("at", [2, 5, 13, 17, 30, 64, 98, 150])
 def test_a_full_disk(at: int, folder: Path, model: Model, reference: dict[str, bytes], each_step: None) -> None:
     run = folder / f"full-{at}"
     with pytest.raises(GmcError) as caught:
@@ -294,6 +294,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_twenty_kills_at_random_moments(folder: Path, reference: dict[str, bytes]) -> None:
     """SIGKILL at moments of a fixed seed, four in a row for each of five runs, of processes that write after every step."""
@@ -318,9 +319,10 @@ def gmc(*words: str, cwd: Path, **extra: Any) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_after_a_kill_and_a_ctrl_c(folder: Path) -> None:
     """The command that is printed is the one that goes on."""
-    text = write_files(folder).read_text().replace("epochs 2", "epochs 12")
+    text = write_files(folder).read_text().replace("epochs 2", "epochs 20")
     (folder / "long.gm").write_text(text)
     compile_file(folder / "long.gm").train(folder / "whole run", seed=5)
     words = ["compile", "long.gm", "--train", "--out", "a run", "--seed", "5"]
@@ -388,8 +390,9 @@ for ending in ("npz", "png"):
 """
 
 
+@pytest.mark.slow
 def test_the_same_bytes_whatever_the_threads_and_the_hashes(folder: Path, reference: dict[str, bytes]) -> None:
-    """With sums as small as here: those of large products torch splits between threads, and they are rounded differently then."""
+    """As long as no sum has tens of thousands of terms: torch splits such a one between threads, which rounds it differently."""
     file = write_files(folder)
     elsewhere = {**environment(), "OMP_NUM_THREADS": "2", "PYTHONHASHSEED": "12345"}
     words = [sys.executable, "-c", EVERYTHING, str(file), str(folder)]

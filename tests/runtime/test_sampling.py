@@ -20,11 +20,22 @@ from gmc.compiler.schedule import Schedule
 from gmc.compiler.split import split
 from gmc.runtime import chains
 from gmc.runtime.chains import Given
-from tests.compiler.replay import FINITE, GAUSSIAN, Case, case, decode, key_of, matrices, part, replay
+from tests.compiler.replay import PATTERNS, Case, case, decode, key_of, matrices, part, replay
 from tests.oracle import stats
+from tests.oracle.sites import as_columns
 from tests.oracle.sweeps import stationarity_error, total_variation
 
-GAUSSIAN_SWEEPS = 60
+GAUSSIAN_SWEEPS = 40
+FROM_PASS_0 = [
+    ("boltzmann", "clamp v[1:3]"),
+    ("label_rbm", "clamp y = 2"),
+    ("third_mixed", "clamp y"),
+    ("ising_ring", ""),
+    ("sparse_lateral", "clamp v[1:4]"),
+    ("gaussian_rbm", "clamp x[:, 0]"),
+    ("single", ""),
+]
+"""Models of few states, where it is cheap to know when a chain has mixed."""
 
 
 def run(
@@ -56,21 +67,33 @@ def enough(given: Case) -> int:
     raise AssertionError("the chain does not mix")
 
 
-@pytest.mark.parametrize(("name", "items"), FINITE)
-def test_samples_follow_the_law(name: str, items: str) -> None:
+def onward(given: Case, seed: int = 0) -> dict[str, Tensor]:
+    """The last states of many chains that start from the law itself and sweep three times: no time is lost on the way there."""
+    start = as_columns(given.model, given.law.draw(stats.SAMPLES, seed))
+    values = given.values(given.statistics(start)) | {"key": key_of(stats.SAMPLES, seed)}
+    sweep, last = given.program.sweep.bind(values), given.program.last.bind(values)
+    state = {n: values[f"state.{n}"] for n in given.program.schedule.active}
+    for turn in (1, 2):
+        state = sweep({"sweep": turn, **{f"state.{n}": x for n, x in state.items()}})
+    out = last({"sweep": 3, **{f"state.{n}": x for n, x in state.items()}})
+    return decode(given.model, out["value"])
+
+
+@pytest.mark.parametrize(("name", "items"), PATTERNS)
+def test_samples_keep_the_law(name: str, items: str) -> None:
     given = case(name, items)
-    verdict = stats.compare(given.law, run(given, enough(given)))
+    verdict = stats.compare(given.law, onward(given))
     assert verdict.ok, verdict
 
 
-@pytest.mark.parametrize(("name", "items"), GAUSSIAN)
-def test_samples_with_normals_follow_the_law(name: str, items: str) -> None:
+@pytest.mark.parametrize(("name", "items"), FROM_PASS_0)
+def test_samples_reach_the_law(name: str, items: str) -> None:
     given = case(name, items)
-    verdict = stats.compare(given.law, run(given, GAUSSIAN_SWEEPS))
+    verdict = stats.compare(given.law, run(given, GAUSSIAN_SWEEPS if given.law.finite != given.law.free else enough(given)))
     assert verdict.ok, verdict
 
 
-@pytest.mark.parametrize(("name", "items", "sweep"), [("rbm", "clamp v[:, 1:]", "sweep {h} then {v} then {h}"), ("dbm3", "", "sweep {h3} then {h2} then {h1} then {v}")])
+@pytest.mark.parametrize(("name", "items", "sweep"), [("rbm", "clamp v[:, 1:]", "sweep {h} then {v} then {h}"), ("dbm2", "clamp v", "sweep {h1} then {h2} then {h1}")])
 def test_written_sweeps_follow_the_law(name: str, items: str, sweep: str) -> None:
     given = case(name, items, sweep)
     assert stats.compare(given.law, run(given, enough(given))).ok
@@ -143,15 +166,15 @@ def test_an_edge_inside_a_block_is_caught() -> None:
     assert not stats.compare(given.law, run(given, enough(given), program)).ok
 
 
-@pytest.mark.parametrize("name", ["rbm", "dbm2", "boltzmann"])
+@pytest.mark.parametrize("name", ["rbm", "dbm2"])
 def test_all_at_once_is_caught(name: str) -> None:
     """The fields look right in every state; only chains that run show it."""
     given = case(name)
-    verdict = stats.compare(given.law, run(given, enough(given), all_at_once(given)))
+    verdict = stats.compare(given.law, run(given, 20, all_at_once(given)))
     assert not verdict.ok, verdict
 
 
-@pytest.mark.parametrize(("name", "items", "parameter"), [("rbm", "", "h.bias"), ("rbm", "clamp v[:, 1:]", "v.bias"), ("potts", "", "s.bias"), ("dbm2", "clamp v", "h1_h2.weight")])
+@pytest.mark.parametrize(("name", "items", "parameter"), [("boltzmann", "", "h.bias"), ("rbm", "clamp v[:, 1:]", "v.bias"), ("dbm2", "clamp v", "h1_h2.weight")])
 def test_a_forgotten_parameter_is_caught(name: str, items: str, parameter: str) -> None:
     given = case(name, items)
     weights = without(given, parameter)
@@ -160,7 +183,7 @@ def test_a_forgotten_parameter_is_caught(name: str, items: str, parameter: str) 
 
 
 def test_a_frozen_block_is_caught() -> None:
-    given = case("rbm")
+    given = case("lattice_rbm")
     program = frozen(given)
     assert sweep_error(given, program) < 1e-10, "the law stays as it is, and is never reached"
     assert not stats.compare(given.law, run(given, enough(given), program)).ok
@@ -168,7 +191,7 @@ def test_a_frozen_block_is_caught() -> None:
 
 def test_a_clamped_variable_that_is_redrawn_is_caught() -> None:
     """The free chain of the same model answers for the clamped one."""
-    given, free = case("rbm", "clamp v[:, 1:]"), case("rbm")
+    given, free = case("boltzmann", "clamp v[1:3]"), case("boltzmann")
     verdict = stats.compare(given.law, run(free, 5))
     assert verdict.p_value == 0.0
     assert "clamped" in verdict.worst

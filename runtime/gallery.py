@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from gmc.compiler.pictures.render import render
 from gmc.compiler.pictures.schedule import schedule_dot
 from gmc.dsl.diagnostic import Diagnostic
 from gmc.dsl.model import Chain
+from gmc.runtime.folder import METRICS
 from gmc.runtime.images import curves, filters, save, save_grid
-from gmc.runtime.run import METRICS, Run
+from gmc.runtime.run import Run
 
 TILES = 100
 
@@ -36,10 +39,18 @@ def write_gallery(run: Run, seed: int = 0) -> list[Diagnostic]:
         save(run.folder / f"filters-{name}.png", image)
     log = run.folder / METRICS
     if log.is_file():
-        rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        curves(run.folder / "metrics.png", rows)
+        curves(run.folder / "metrics.png", _records(log))
     found += _schedules(run, run.folder)
     return found
+
+
+def _records(log: Path) -> list[dict[str, Any]]:
+    """The lines of the metrics; one that somebody cut is left out."""
+    records = []
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError):
+            records.append(json.loads(line))
+    return records
 
 
 def _schedules(run: Run, folder: Path) -> list[Diagnostic]:

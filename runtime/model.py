@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 import gmc.runtime.words  # noqa: F401
@@ -20,8 +19,9 @@ from gmc.dsl.diagnostic import Diagnostic, GmcError
 from gmc.dsl.model import Checked
 from gmc.dsl.source import Source
 from gmc.runtime import run_errors
-from gmc.runtime.run import Run
+from gmc.runtime.run import Run, find_device, open_run
 from gmc.runtime.training import Progress, train
+from gmc.runtime.untrained import write_untrained
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +109,23 @@ class Model:
             tensorboard=tensorboard,
         )
 
+    def save(self, out: Path | str, *, seed: int = 0, weights: Path | str | None = None) -> Run:
+        """Writes a run folder of the model as it is before training, or with given weights.
+
+        Raises:
+            GmcError: the folder holds something else, or a training; or the weights do not fit.
+        """
+        start = None if weights is None else Path(weights)
+        write_untrained(self.compiled, Path(out), self.overrides, self.data_path, seed, start)
+        return open_run(out)
+
     def run(self, params: Mapping[str, Tensor], device: str = "cpu") -> Run:
         """The model with given parameters, by name, without a folder.
 
         Raises:
             GmcError: their names or shapes are not the model's.
         """
-        return Run.of(self.compiled, params, torch.device(device))
+        return Run.of(self.compiled, params, find_device(device))
 
 
 def compile_file(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,16 +23,9 @@ from gmc.runtime.dataset import SPLITS, Dataset, Datasets, load_data
 from gmc.runtime.engine import Kept
 from gmc.runtime.evaluation import METHODS, Evaluation, Likelihood
 from gmc.runtime.exact import TooLarge
+from gmc.runtime.folder import MODEL, STATE, WEIGHTS, fingerprint, read_config
 from gmc.runtime.sampling import Numbers, Samples, Value, encode_values, sample
 from gmc.runtime.storage import read_tensors
-
-MODEL, CONFIG, WEIGHTS, STATE, METRICS = (
-    "model.gm",
-    "config.json",
-    "weights.safetensors",
-    "state.safetensors",
-    "metrics.jsonl",
-)
 
 
 @dataclass(slots=True, eq=False)
@@ -143,13 +134,6 @@ class Run:
             raise GmcError([run_errors.no_method(span, method, str(error))]) from None
 
 
-def fingerprint(graph: FactorGraph) -> str:
-    """What identifies a model's parameters and states: variables with their types and shapes, edges with their factors."""
-    parts = [f"{v.name}:{v.observed}:{v.family}{list(v.shape)}" for v in graph.variables]
-    parts += [f"{t.name}:{t.edge.ends}:{t.factor.identity()}:{t.owner}" for t in graph.terms]
-    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
-
-
 def fit(graph: FactorGraph, params: Mapping[str, Tensor], path: str) -> None:
     """Checks that arrays are the model's parameters.
 
@@ -170,49 +154,6 @@ def fit(graph: FactorGraph, params: Mapping[str, Tensor], path: str) -> None:
         shapes += [f"the weight of {term.name} {flaw}"] if flaw else []
     if missing or unknown or shapes:
         raise GmcError([run_errors.weights_differ(None, path, missing, unknown, shapes)])
-
-
-def read_config(folder: Path) -> dict[str, object]:
-    """The settings of a run.
-
-    Raises:
-        GmcError: the folder is not that of a run, or the settings are damaged.
-    """
-    path = folder / CONFIG
-    try:
-        content = path.read_bytes()
-    except (OSError, ValueError):  # ValueError: a NUL in the path
-        raise GmcError([run_errors.not_a_run(None, str(folder), f"readable {CONFIG}")]) from None
-    try:
-        config = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError):
-        raise GmcError([run_errors.damaged_config(None, str(path), "it is not JSON")]) from None
-    wrong = "it is not an object" if not isinstance(config, dict) else _flaw(config)
-    if wrong is not None:
-        raise GmcError([run_errors.damaged_config(None, str(path), wrong)])
-    return config
-
-
-KINDS: dict[str, type | tuple[type, ...]] = {
-    "data": (str, type(None)),
-    "fingerprint": str,
-    "model": str,
-    "params": dict,
-    "seed": int,
-    "set": dict,
-    "source": str,
-    "text": str,
-    "weights": (str, type(None)),
-}
-"""The settings whose kind matters where they are read."""
-
-
-def _flaw(config: Mapping[str, object]) -> str | None:
-    """What is wrong with settings, if anything is."""
-    for name, kind in KINDS.items():
-        if name in config and not isinstance(config[name], kind):
-            return f"`{name}` is {json.dumps(config[name])[:40]}"
-    return None if "fingerprint" in config else "it has no `fingerprint`"
 
 
 def open_run(folder: Path | str, device: str = "cpu") -> Run:

@@ -123,6 +123,14 @@ def damaged_config(span: Span | None, path: str, reason: str) -> Finding:
     )
 
 
+@diagnostic("GM727", "trained run in the way")
+def trained_run(span: Span | None, path: str, file: str) -> Finding:
+    """An untrained model would take the place of a trained one."""
+    return Finding(
+        f"`{path}` holds a trained run (`{file}`), and nothing was written", "choose another folder with `--out`"
+    )
+
+
 @diagnostic("GM730", "unknown name on the command line")
 def unknown_choice(span: Span | None, kind: str, name: str, names: Sequence[str]) -> Finding:
     """A chain, variable, split or pass that does not exist."""

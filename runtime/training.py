@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import signal
 import time
@@ -22,43 +21,22 @@ from gmc.dsl.model import Stage
 from gmc.runtime import errors, run_errors
 from gmc.runtime.dataset import Datasets, load_data
 from gmc.runtime.exact import TooLarge
+from gmc.runtime.folder import METRICS, STATE, WEIGHTS, cleared, fingerprint, lay, refuse, settings_of
 from gmc.runtime.initial import initial_parameters
 from gmc.runtime.metric import Metric
-from gmc.runtime.run import (
-    CONFIG,
-    METRICS,
-    MODEL,
-    STATE,
-    WEIGHTS,
-    Run,
-    find_device,
-    fingerprint,
-    fit,
-    open_run,
-    read_config,
-)
+from gmc.runtime.run import Run, find_device, fit, open_run
 from gmc.runtime.sampling import whole
-from gmc.runtime.source import reason
 from gmc.runtime.storage import (
     MetricsLog,
-    digest,
-    leftovers,
-    make_folder,
     open_metrics,
     read_tensors,
-    remove_file,
-    remove_leftovers,
     write_tensors,
-    write_text,
 )
 from gmc.runtime.tensor_data import TensorData
 from gmc.runtime.train import EpochReport, Trainer
 
 SECONDS = 20.0
 """How much work a kill may cost at most, about: checkpoints are written at the end of an epoch, and this long after the last one."""
-
-CLEARING = "clearing"
-"""The setting that says that an older run's files are being removed."""
 
 
 class Interrupted(Exception):
@@ -98,9 +76,9 @@ def train(
         raise GmcError([run_errors.nothing_to_train(checked.model.span)])
     seed = whole("the seed", seed, 0)
     weights = None if weights is None else Path(weights)
-    settings = _settings(compiled, overrides, data_path, data, seed, weights)
+    settings = settings_of(compiled, overrides, data_path, data, seed, weights)
     if out is not None:
-        _refuse(compiled, out, resume, settings)
+        refuse(compiled, out, resume, settings)
     place = find_device(device)
     read = load_data(checked, seed, place, torch.float32) if data is None else Datasets()
     rows = read.train if data is None else TensorData.of(compiled, data, place, torch.float32)
@@ -166,77 +144,6 @@ def read_weights(compiled: Compiled, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _settings(
-    compiled: Compiled,
-    overrides: Mapping[str, str],
-    data_path: str | None,
-    data: Mapping[str, Tensor] | None,
-    seed: int,
-    weights: Path | None,
-) -> dict[str, object]:
-    """What a resume must not change."""
-    tensors = {name: torch.as_tensor(value).cpu().contiguous() for name, value in (data or {}).items()}
-    return {
-        "set": dict(overrides),
-        "data": data_path,
-        "tensors": None if data is None else digest(tensors, {}),
-        "seed": seed,
-        "weights": str(weights) if weights else None,
-        "params": {p.name: p.value for p in compiled.checked.params},
-    }
-
-
-def _refuse(compiled: Compiled, out: Path, resume: bool, settings: Mapping[str, object]) -> None:
-    """Refuses a folder that holds something else, or a resume that would not go on with what was begun."""
-    if _unused(out):
-        if resume:
-            raise GmcError([run_errors.nothing_to_resume(None, str(out))], exit_code=2)
-        return
-    if not (out / CONFIG).is_file():
-        raise GmcError([run_errors.folder_in_the_way(None, str(out))], exit_code=2)
-    config = read_config(out)
-    name = compiled.checked.model.name
-    if config.get("model") != name:
-        difference = f"it is called {config.get('model')}, and this one {name}"
-        raise GmcError([run_errors.other_run(None, str(out), difference)], exit_code=2)
-    if config.get("fingerprint") != fingerprint(compiled.graph):
-        raise GmcError([run_errors.other_run(None, str(out), "its variables or edges differ")], exit_code=2)
-    if resume:
-        _refuse_resume(compiled, out, settings, config)
-
-
-def _refuse_resume(compiled: Compiled, out: Path, settings: Mapping[str, object], config: Mapping[str, object]) -> None:
-    """Refuses to go on with a run of this model that lost its checkpoint, or that began differently."""
-    # weights come after the first checkpoint: without one they are not those of a training that was killed
-    if not config.get(CLEARING) and (out / WEIGHTS).exists() and not (out / STATE).exists():
-        raise GmcError([run_errors.nothing_to_resume(None, str(out))], exit_code=2)
-    for what, now in settings.items():
-        if config.get(what) != now:
-            then, today = (_shown(value) for value in (config.get(what), now))
-            raise GmcError([run_errors.settings_differ(None, str(out), what, then, today)], exit_code=2)
-    if config.get("text") != _digest_of(compiled.checked.source.text):
-        difference = "the .gm file was changed since"
-        raise GmcError([run_errors.other_run(None, str(out), difference)], exit_code=2)
-
-
-def _unused(out: Path) -> bool:
-    """Whether nothing is there, or an empty folder; what a killed write left behind does not count."""
-    try:
-        return not out.exists() or (out.is_dir() and set(out.iterdir()) <= set(leftovers(out)))
-    except OSError as error:
-        raise GmcError([errors.not_written(None, str(out), reason(error), False)]) from None
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} = {each}" for name, each in value.items()) or "none"
-    return "none" if value is None else str(value)
-
-
-def _digest_of(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
 class _Session:
     """One process's work on a run folder."""
 
@@ -255,17 +162,9 @@ class _Session:
         Raises:
             GmcError: the folder may not be written to, or the checkpoint is damaged.
         """
-        make_folder(self.out)
-        remove_leftovers(self.out)
-        cleared = (self.out / CONFIG).is_file() and not read_config(self.out).get(CLEARING)
-        if resume and cleared and (self.out / STATE).is_file():
-            length = self._restore()
-        else:
-            length = 0
-            self._clear()
-        # the settings first: a folder that holds them is a run
-        self._describe({})
-        write_text(self.out / MODEL, self.compiled.checked.source.text)
+        goes_on = resume and cleared(self.out) and (self.out / STATE).is_file()
+        lay(self.compiled, self.out, self.settings, clear=not goes_on)
+        length = self._restore() if goes_on else 0
         self.log, self.warnings = open_metrics(self.out / METRICS, length)
 
     def _restore(self) -> int:
@@ -278,27 +177,6 @@ class _Session:
             return int(counters["metrics"])
         except (KeyError, TypeError, ValueError):
             raise GmcError([errors.damaged_file(None, str(path), "it is no checkpoint of a training")]) from None
-
-    def _clear(self) -> None:
-        """Removes an older run of the same model. That it goes is written first, so that no kill leaves its state beside this one's settings."""
-        old = [self.out / name for name in (WEIGHTS, STATE, METRICS) if (self.out / name).exists()]
-        if old:
-            self._describe({CLEARING: True})
-        for path in old:
-            remove_file(path)
-
-    def _describe(self, more: Mapping[str, object]) -> None:
-        """Writes what the run is a run of."""
-        checked = self.compiled.checked
-        config = {
-            "model": checked.model.name,
-            "source": str(Path(checked.source.path).resolve()),
-            "text": _digest_of(checked.source.text),
-            "fingerprint": self.mark,
-            **self.settings,
-            **more,
-        }
-        write_text(self.out / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
 
     def run(self, watch: Callable[[Progress], None] | None, tensorboard: bool) -> None:
         """Trains to the end, with checkpoints."""

@@ -14,7 +14,7 @@ from gmc.commands.compile import STAGES, resume_command
 from gmc.commands.progress import Watch
 from gmc.commands.report import Reporter
 from gmc.compiler import emit
-from gmc.runtime.run import METRICS, STATE, WEIGHTS
+from gmc.runtime.folder import METRICS, STATE, WEIGHTS
 from gmc.runtime.storage import read_tensors, write_tensors
 from gmc.runtime.train import EpochReport
 from gmc.runtime.training import Progress
@@ -92,7 +92,20 @@ def test_mistakes(here: Path, words: list[str], exit_code: int, code: str) -> No
     assert codes(result) == [code]
     assert result.exit_code == exit_code
     assert not result.stdout
-    assert [path.name for path in here.iterdir()] == ["tiny.gm"]
+    assert {path.name for path in (here / "runs" / "tiny").iterdir()} == {
+        "config.json",
+        "model.gm",
+        "weights.safetensors",
+    }
+    assert invoke("sample", "runs/tiny", "--chain", "negative").exit_code == 0
+
+
+def test_compile_alone_leaves_a_trained_run(here: Path) -> None:
+    invoke("compile", "tiny.gm", "--train")
+    weights = (here / "runs" / "tiny" / "weights.safetensors").read_bytes()
+    assert invoke("compile", "tiny.gm").exit_code == 0
+    assert (here / "runs" / "tiny" / "weights.safetensors").read_bytes() == weights
+    assert codes(invoke("compile", "tiny.gm", "--out", "runs/tiny", "--format", "json")) == ["GM727"]
 
 
 def test_near_chain_is_named(here: Path) -> None:
@@ -117,7 +130,20 @@ def test_emit(here: Path, stage: str) -> None:
     assert not result.stderr
     assert result.stdout.endswith("\n")
     assert result.stdout == invoke("compile", "tiny.gm", "--emit", stage).stdout
-    assert [path.name for path in here.iterdir()] == ["tiny.gm"]
+    assert {path.name for path in (here / "runs" / "tiny").iterdir()} == {
+        "config.json",
+        "model.gm",
+        "weights.safetensors",
+    }
+    assert invoke("sample", "runs/tiny", "--chain", "negative").exit_code == 0
+
+
+def test_compile_alone_leaves_a_trained_run(here: Path) -> None:
+    invoke("compile", "tiny.gm", "--train")
+    weights = (here / "runs" / "tiny" / "weights.safetensors").read_bytes()
+    assert invoke("compile", "tiny.gm").exit_code == 0
+    assert (here / "runs" / "tiny" / "weights.safetensors").read_bytes() == weights
+    assert codes(invoke("compile", "tiny.gm", "--out", "runs/tiny", "--format", "json")) == ["GM727"]
 
 
 def test_every_stage_can_be_asked_for() -> None:
@@ -140,12 +166,25 @@ def test_syntax_tree_of_a_file_that_is_wrong_otherwise(here: Path) -> None:
     assert invoke("compile", "bad.gm", "--emit", "ast").exit_code == 1
 
 
-def test_compile_alone_lists_and_writes_nothing(here: Path) -> None:
+def test_compile_alone_lists_and_writes_a_run_to_sample_from(here: Path) -> None:
     result = invoke("compile", "tiny.gm")
     assert (result.exit_code, result.stderr) == (0, "")
     assert "2 variables, 1 edge, 259 parameters" in result.stdout
     assert "negative: 2 blocks" in result.stdout
-    assert [path.name for path in here.iterdir()] == ["tiny.gm"]
+    assert {path.name for path in (here / "runs" / "tiny").iterdir()} == {
+        "config.json",
+        "model.gm",
+        "weights.safetensors",
+    }
+    assert invoke("sample", "runs/tiny", "--chain", "negative").exit_code == 0
+
+
+def test_compile_alone_leaves_a_trained_run(here: Path) -> None:
+    invoke("compile", "tiny.gm", "--train")
+    weights = (here / "runs" / "tiny" / "weights.safetensors").read_bytes()
+    assert invoke("compile", "tiny.gm").exit_code == 0
+    assert (here / "runs" / "tiny" / "weights.safetensors").read_bytes() == weights
+    assert codes(invoke("compile", "tiny.gm", "--out", "runs/tiny", "--format", "json")) == ["GM727"]
 
 
 def test_untrained_run(here: Path) -> None:
@@ -175,7 +214,7 @@ def test_untrained_run_of_a_model_without_data(here: Path) -> None:
 def test_nothing_trained_is_lost(here: Path, trained: Trained) -> None:
     shutil.copytree(trained.folder, here / "run")
     result = invoke("compile", "tiny.gm", "--out", "run", "--format", "json")
-    assert codes(result) == ["GM816"]
+    assert codes(result) == ["GM727"]
     assert result.exit_code == 2
     assert (here / "run" / STATE).read_bytes() == (trained.folder / STATE).read_bytes()
     (here / "bare").mkdir()
@@ -200,11 +239,11 @@ def test_folder_in_the_way(here: Path) -> None:
         ["--train", "--out", "tiny.gm"],
         ["--out", "."],
         ["--train", "--out", "."],
-        ["--out", "tiny.gm/run"],
     ):
         result = invoke("compile", "tiny.gm", *words, "--format", "json")
         assert codes(result) == ["GM725"], words
         assert result.exit_code == 2
+    assert codes(invoke("compile", "tiny.gm", "--out", "tiny.gm/run", "--format", "json")) == ["GM700"]
     assert (here / "tiny.gm").read_text() == TINY
 
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from gmc.commands.evaluate import METHODS
 from gmc.runtime import evaluation
-from gmc.runtime.run import CONFIG, MODEL, STATE, WEIGHTS, open_run
+from gmc.runtime.folder import CONFIG, MODEL, STATE, WEIGHTS
+from gmc.runtime.run import open_run
 from tests.cli.invoking import TINY, Trained, codes, invoke
 
 

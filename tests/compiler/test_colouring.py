@@ -89,7 +89,9 @@ def site_graph(graph: FactorGraph) -> nx.Graph:
             number = {p: n for n, p in enumerate(itertools.product(*map(range, ends[0].shape)))}
             as_place = {p: p if isinstance(p, tuple) else (p,) for p in grid.nodes}
             net.add_edges_from(
-                ((ends[0].name, number[as_place[a]]), (ends[0].name, number[as_place[b]])) for a, b in grid.edges if a != b
+                ((ends[0].name, number[as_place[a]]), (ends[0].name, number[as_place[b]]))
+                for a, b in grid.edges
+                if a != b
             )
         elif e.lateral:
             net.add_edges_from(itertools.combinations([(ends[0].name, s) for s in range(ends[0].sites)], 2))
@@ -136,7 +138,10 @@ def test_bipartite_graphs_of_variables(a: int, b: int, chosen: int) -> None:
     assert len(blocks) == (2 if pairs else 1)
 
 
-@given(st.sets(st.tuples(st.integers(0, 5), st.integers(0, 4)), min_size=1), st.sets(st.tuples(st.integers(0, 4), st.integers(0, 3))))
+@given(
+    st.sets(st.tuples(st.integers(0, 5), st.integers(0, 4)), min_size=1),
+    st.sets(st.tuples(st.integers(0, 4), st.integers(0, 3))),
+)
 @FAST
 def test_sparse_edges_between_three_variables(first: set[tuple[int, int]], second: set[tuple[int, int]]) -> None:
     """The graph of the sites decides, not that of the variables."""
@@ -191,7 +196,9 @@ def test_a_complete_variable_has_a_block_a_site(count: int) -> None:
 
 
 def test_a_boltzmann_machine_shares_no_block_between_layers() -> None:
-    graph = graph_of([variable("v", 4, observed=True), variable("h", 3)], edge("v", "v"), edge("h", "h"), edge("v", "h"))
+    graph = graph_of(
+        [variable("v", 4, observed=True), variable("h", 3)], edge("v", "v"), edge("h", "h"), edge("v", "h")
+    )
     assert len(blocks_of(graph)) == 7
     assert names(blocks_of(graph)) == [["v"]] * 4 + [["h"]] * 3
     apart = graph_of([variable("v", 4, observed=True), variable("h", 3)], edge("v", "v"), edge("h", "h"))
@@ -226,9 +233,15 @@ def test_blocks_with_observed_variables_come_first() -> None:
     assert names(blocks_of(late)) == [["v"], ["h"]]
     hidden = graph_of([variable("b", 2), variable("a", 2)], edge("a", "b"))
     assert names(blocks_of(hidden)) == [["b"], ["a"]]
-    label = graph_of([variable("h", 2), variable("v", 2, observed=True), variable("y", observed=True)], edge("v", "h"), edge("y", "h"))
+    label = graph_of(
+        [variable("h", 2), variable("v", 2, observed=True), variable("y", observed=True)],
+        edge("v", "h"),
+        edge("y", "h"),
+    )
     assert names(blocks_of(label)) == [["v", "y"], ["h"]]
-    apart = graph_of([variable("a", 2), variable("b", 2), variable("v", 2, observed=True)], edge("a", "b"), edge("b", "v"))
+    apart = graph_of(
+        [variable("a", 2), variable("b", 2), variable("v", 2, observed=True)], edge("a", "b"), edge("b", "v")
+    )
     assert names(blocks_of(apart)) == [["a", "v"], ["b"]]
 
 
@@ -294,7 +307,9 @@ def test_any_graph_is_coloured_rightly(recipe: Recipe) -> None:
     observed = [any(r.variable.observed for r in block) for block in blocks]
     assert observed == sorted(observed, reverse=True)
     again = colour(graph, free_of(graph, clamped))
-    assert [[(r.name, r.sites.tolist()) for r in b] for b in again] == [[(r.name, r.sites.tolist()) for r in b] for b in blocks]
+    assert [[(r.name, r.sites.tolist()) for r in b] for b in again] == [
+        [(r.name, r.sites.tolist()) for r in b] for b in blocks
+    ]
 
 
 @given(recipes())

@@ -122,9 +122,7 @@ def test_a_chain_in_a_batch_is_the_same_as_alone() -> None:
     key, eta = keys(37), torch.linspace(-2, 2, 37 * 6, dtype=torch.float64).reshape(37, 6)
     whole = [draw() for draw in all_draws(eta, key, 4, 3)]
     for size in (1, 5, 36):
-        parts = [
-            [draw() for draw in all_draws(eta[n : n + size], key[n : n + size], 4, 3)] for n in range(0, 37, size)
-        ]
+        parts = [[draw() for draw in all_draws(eta[n : n + size], key[n : n + size], 4, 3)] for n in range(0, 37, size)]
         for number, expected in enumerate(whole):
             assert torch.equal(torch.cat([part[number] for part in parts]), expected)
 
@@ -175,7 +173,7 @@ def test_independent_across_chains_units_sites_and_sweeps() -> None:
 def test_uniform(dtype: torch.dtype) -> None:
     u = uniform(keys(1000), 2, 4, 1001, dtype)
     assert u.dtype == dtype
-    assert 0 < u.min() and u.max() < 1
+    assert u.min() > 0 and u.max() < 1
     flat = u.flatten().to(torch.float64)
     counts = torch.bincount((flat * 256).long(), minlength=256).numpy()
     assert scipy_stats.chisquare(counts).pvalue > ALPHA

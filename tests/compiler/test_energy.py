@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from gmc.compiler.emitter import inputs
-from gmc.compiler.energy import energy as energy_graph
 from gmc.compiler.energy import free_energy
 from gmc.compiler.region import Region
 from gmc.runtime import exact
@@ -30,7 +29,9 @@ def at(given: Case, module: torch.fx.GraphModule, table: Tensor) -> Tensor:
 def test_energy_is_the_definition(name: str) -> None:
     given = case(name)
     table = as_columns(given.model, random_values(given.model, 7, n=50))
-    torch.testing.assert_close(at(given, given.compiled.energy, table), energy(given.model, given.weights, table), **EXACT)
+    torch.testing.assert_close(
+        at(given, given.compiled.energy, table), energy(given.model, given.weights, table), **EXACT
+    )
 
 
 @pytest.mark.parametrize(("name", "items"), FINITE)

@@ -46,7 +46,9 @@ def energy(term: Term, theta: dict[str, Tensor], ends: list[Tensor]) -> Tensor:
     return run(build, theta | {f"end{n}": x for n, x in enumerate(ends)})
 
 
-def field(term: Term, theta: dict[str, Tensor], ends: list[Tensor], regions: dict[int, Region], target: Region, slot: int) -> Tensor:
+def field(
+    term: Term, theta: dict[str, Tensor], ends: list[Tensor], regions: dict[int, Region], target: Region, slot: int
+) -> Tensor:
     def build(g: Emitter) -> object:
         at = {s: g.input(s, fixed=True) for s in theta}
         pieces = {n: Piece(g.input(f"end{n}", fixed=False), r) for n, r in regions.items()}

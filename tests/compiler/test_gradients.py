@@ -59,7 +59,9 @@ def test_statistics_are_the_energys_gradient(name: str) -> None:
 
 def objective(example: Example, positive: str, negative: str, chains: str) -> Compiled:
     """The example with a likelihood."""
-    return compile_example(example, "", f"{chains}\nobjective nll = likelihood(positive = {positive}, negative = {negative})\n")
+    return compile_example(
+        example, "", f"{chains}\nobjective nll = likelihood(positive = {positive}, negative = {negative})\n"
+    )
 
 
 def train_gradient(compiled: Compiled, weights: Mapping[str, Tensor], rows: Rows) -> tuple[Tensor, dict[str, Tensor]]:
@@ -79,7 +81,9 @@ def test_exact_likelihood(name: str) -> None:
     """`likelihood(exact(data), exact(free))` is minus the log-likelihood, and its gradient the derivative."""
     example = EXAMPLE[name]
     names = observed(case(name).model)
-    compiled = objective(example, "exact(given_data)", "exact(given)", f"chain given_data {{ clamp {', '.join(names)} }}")
+    compiled = objective(
+        example, "exact(given_data)", "exact(given)", f"chain given_data {{ clamp {', '.join(names)} }}"
+    )
     model = compiled.checked.model
     weights = random_weights(model, SEED)
     values = {n: x for n, x in random_values(model, 32, n=ROWS).items() if n in names}
@@ -130,7 +134,9 @@ def test_a_positive_side_in_closed_form(name: str) -> None:
     all_values = random_values(model, 34, n=ROWS)
     rows = Rows({n: encode(model, as_columns(model, all_values))[n] for n in names}, ROWS)
     _, found = train_gradient(compiled, weights, rows)
-    close({n: -g for n, g in found.items()}, gradient(model, weights, rows_of(model, {n: all_values[n] for n in names})))
+    close(
+        {n: -g for n, g in found.items()}, gradient(model, weights, rows_of(model, {n: all_values[n] for n in names}))
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -155,7 +161,9 @@ def test_gradient_of_log_z_is_the_mean_statistic(name: str) -> None:
     close(found, expected)
 
 
-def weighted(compiled: Compiled, weights: Mapping[str, Tensor], values: Mapping[str, Tensor], p: Tensor) -> dict[str, Tensor]:
+def weighted(
+    compiled: Compiled, weights: Mapping[str, Tensor], values: Mapping[str, Tensor], p: Tensor
+) -> dict[str, Tensor]:
     """The expectation of the statistics of listed states: one call a state."""
     total = {n: torch.zeros_like(w) for n, w in weights.items()}
     for row in p.nonzero()[:, 0].tolist():
@@ -194,7 +202,7 @@ def test_contrastive_divergence(name: str, kind: str) -> None:
     end = begin @ block_matrix(free, v) @ block_matrix(free, h)
     states = encode(model, free.values)
     expected = weighted(compiled, weights, states, end)
-    means = {n: m for n, m in out.mean.items()}
+    means = dict(out.mean.items())
     for values in (out.value, means):
         found = {
             "v.bias": values["v"],
@@ -207,7 +215,9 @@ def test_contrastive_divergence(name: str, kind: str) -> None:
                 verdict = stats.mean_within(np.asarray(flat[:, column]), target, comparisons=11)
                 assert verdict.ok, f"{n}[{column}]: {verdict}"
     # the graph of the gradient takes the same means
-    given = {f"negative.mean.{n}": x for n, x in out.mean.items()} | {f"positive.mean.{n}": x for n, x in out.mean.items()}
+    given = {f"negative.mean.{n}": x for n, x in out.mean.items()} | {
+        f"positive.mean.{n}": x for n, x in out.mean.items()
+    }
     (graph,) = compiled.training("nll")
     both = graph.module(*((dict(weights) | given)[n] for n in inputs(graph.module)))
     assert all(g.abs().max() < 1e-12 for g in both["gradient"].values())

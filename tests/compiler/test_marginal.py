@@ -58,7 +58,9 @@ def test_given_the_data_nothing_is_listed() -> None:
 
 
 def test_a_deep_machine_lists_its_middle() -> None:
-    c = compiled("observed v : bernoulli[50]\n latent a : bernoulli[9]\n latent b : bernoulli[30]\n edge v -- a\n edge a -- b\n")
+    c = compiled(
+        "observed v : bernoulli[50]\n latent a : bernoulli[9]\n latent b : bernoulli[30]\n edge v -- a\n edge a -- b\n"
+    )
     assert (names(marginal(c).summed), names(marginal(c).enumerated)) == (["v", "b"], ["a"])
 
 
@@ -66,7 +68,9 @@ def test_normals_are_never_listed() -> None:
     c = compiled("observed x : normal[2]\n latent h : bernoulli[9]\n edge x -- h\n")
     assert names(marginal(c).summed) == ["x"]
     assert names(marginal(c, "x").summed) == ["h"]
-    apart = compiled("observed x : normal[2]\n observed v : bernoulli[20]\n latent h : bernoulli[9]\n edge x -- h\n edge v -- h\n")
+    apart = compiled(
+        "observed x : normal[2]\n observed v : bernoulli[20]\n latent h : bernoulli[9]\n edge x -- h\n edge v -- h\n"
+    )
     assert names(marginal(apart).enumerated) == ["h"]
 
 

@@ -126,7 +126,10 @@ def test_share_never_merges_draws_of_different_sites() -> None:
 
     g = Emitter()
     eta, key, sweep = g.input("eta", fixed=False), g.input("key", fixed=False), g.input("sweep", fixed=False)
-    module = g.module({"x": bernoulli(eta, key, 1, sweep), "y": bernoulli(eta, key, 2, sweep), "z": bernoulli(eta, key, 1, sweep)}, "Test")
+    module = g.module(
+        {"x": bernoulli(eta, key, 1, sweep), "y": bernoulli(eta, key, 2, sweep), "z": bernoulli(eta, key, 1, sweep)},
+        "Test",
+    )
     values = {"eta": torch.zeros(50, 9, dtype=torch.float64), "key": key_of(50), "sweep": 4}
     check_pass("share", module, values, delta=1)
     x, y, z = evaluate(run_passes(module, DEFAULT), values)

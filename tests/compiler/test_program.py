@@ -31,7 +31,19 @@ from tests.oracle.sites import as_columns, supports
 from tests.oracle.sweeps import block_matrix, pass_zero, total_variation, update_matrix
 
 EXACT = 1e-10
-LARGE = {"rbm", "dbm3", "dbm2", "third_order", "ising_open", "conv", "conv_channels", "conv_padded", "sparse", "label_rbm", "potts"}
+LARGE = {
+    "rbm",
+    "dbm3",
+    "dbm2",
+    "third_order",
+    "ising_open",
+    "conv",
+    "conv_channels",
+    "conv_padded",
+    "sparse",
+    "label_rbm",
+    "potts",
+}
 """Examples whose free states are many: for matrices of what a smaller one shows as well."""
 WRITTEN = [
     ("rbm", "", "sweep {v} then {h}"),
@@ -146,7 +158,6 @@ def test_written_sweeps_leave_the_law_invariant(name: str, items: str, sweep: st
     free = given.program.schedule.active
     assert [set(names) for names in merged] == [w for names in written if (w := {n for n in names if n in free})]
     check_invariance(given, written=True)
-
 
 
 def check_means(given: Case, current: dict, means: dict, updates: list) -> None:
@@ -289,9 +300,7 @@ STARTED = [
 def test_pass_zero_from_noise(name: str, items: str, start: str, supplied: tuple[str, ...]) -> None:
     given = case(name, items, start)
     p, blocks = opened(given)
-    torch.testing.assert_close(
-        p, pass_zero(given.law, blocks, start=given.law.block(supplied)), rtol=0, atol=EXACT
-    )
+    torch.testing.assert_close(p, pass_zero(given.law, blocks, start=given.law.block(supplied)), rtol=0, atol=EXACT)
     names = list(dict.fromkeys(r.name for block in given.program.schedule.opening for r in block))
     assert names == [n for n in order_of(given) if n in given.program.schedule.active]
 

@@ -95,7 +95,9 @@ def test_pass_zero_leaves_out_what_no_sweep_reads() -> None:
 
 def test_written_sweeps_are_kept() -> None:
     assert texts(schedule("rbm", "", "sweep {h} then {v} then {h}").blocks) == [["h"], ["v"], ["h"]]
-    assert texts(schedule("boltzmann", "", "sweep {h} then {v}").blocks) == [[f"h[{n}]"] for n in range(3)] + [[f"v[{n}]"] for n in range(4)]
+    assert texts(schedule("boltzmann", "", "sweep {h} then {v}").blocks) == [[f"h[{n}]"] for n in range(3)] + [
+        [f"v[{n}]"] for n in range(4)
+    ]
 
 
 def test_chains_for_exact_questions() -> None:

@@ -81,7 +81,7 @@ def test_start_noise_ignores_the_model() -> None:
     n = stats.SAMPLES
     out = Engine(c, params, 1, "test").run("c", rows(n))
     free = law(c.checked.model, {k: torch.zeros_like(w) for k, w in params.items()})
-    assert stats.compare(free, {k: x for k, x in out.value.items()}).ok
+    assert stats.compare(free, dict(out.value.items())).ok
 
 
 def test_clamps_to_constants_data_and_chains() -> None:
@@ -264,7 +264,9 @@ def test_the_mean_field_bound() -> None:
     params = weights(c, 1.0)
     v = ((torch.arange(16)[:, None] >> torch.arange(4)) & 1).to(torch.float64)
     about = Rows({"v": v}, 16)
-    exact = log_likelihood(c.checked.model, params, rows_of(c.checked.model, {"v": v})) + law(c.checked.model, params).log_z
+    exact = (
+        log_likelihood(c.checked.model, params, rows_of(c.checked.model, {"v": v})) + law(c.checked.model, params).log_z
+    )
     bounds = []
     for name in ("early", "c"):
         out = Engine(c, params, 1, "test").run(name, about).mean

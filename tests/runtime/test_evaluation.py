@@ -21,7 +21,19 @@ from tests.oracle.models import random_values, random_weights
 from tests.oracle.sites import as_columns, supports
 
 ROWS = 6
-NAMES = ["rbm", "boltzmann", "potts_lateral", "dbm2", "label_rbm", "triangle", "third_mixed", "ising_periodic", "sparse", "conv", "single"]
+NAMES = [
+    "rbm",
+    "boltzmann",
+    "potts_lateral",
+    "dbm2",
+    "label_rbm",
+    "triangle",
+    "third_mixed",
+    "ising_periodic",
+    "sparse",
+    "conv",
+    "single",
+]
 _folder = tempfile.TemporaryDirectory()
 
 
@@ -64,7 +76,7 @@ def test_pseudo(name: str) -> None:
     rows = rows_of(model, values)
     here = log_likelihood(model, weights, rows)
     expected = torch.zeros_like(here)
-    observed = [s for s in rows[0]]
+    observed = list(rows[0])
     takes = dict(zip(case(name).law.sites, supports(model), strict=True))
     for site in observed:
         others = [log_likelihood(model, weights, [{**row, site: x} for row in rows]) for x in takes[site] or ()]

@@ -89,11 +89,16 @@ def test_samples_keep_the_law(name: str, items: str) -> None:
 @pytest.mark.parametrize(("name", "items"), FROM_PASS_0)
 def test_samples_reach_the_law(name: str, items: str) -> None:
     given = case(name, items)
-    verdict = stats.compare(given.law, run(given, GAUSSIAN_SWEEPS if given.law.finite != given.law.free else enough(given)))
+    verdict = stats.compare(
+        given.law, run(given, GAUSSIAN_SWEEPS if given.law.finite != given.law.free else enough(given))
+    )
     assert verdict.ok, verdict
 
 
-@pytest.mark.parametrize(("name", "items", "sweep"), [("rbm", "clamp v[:, 1:]", "sweep {h} then {v} then {h}"), ("dbm2", "clamp v", "sweep {h1} then {h2} then {h1}")])
+@pytest.mark.parametrize(
+    ("name", "items", "sweep"),
+    [("rbm", "clamp v[:, 1:]", "sweep {h} then {v} then {h}"), ("dbm2", "clamp v", "sweep {h1} then {h2} then {h1}")],
+)
 def test_written_sweeps_follow_the_law(name: str, items: str, sweep: str) -> None:
     given = case(name, items, sweep)
     assert stats.compare(given.law, run(given, enough(given))).ok
@@ -132,7 +137,11 @@ def all_at_once(given: Case) -> Program:
 
 
 def _old(program: Program, module: fx.GraphModule) -> object:
-    states = {n.meta["input"].removeprefix("state."): n for n in module.graph.nodes if n.op == "placeholder" and n.meta["input"].startswith("state.")}
+    states = {
+        n.meta["input"].removeprefix("state."): n
+        for n in module.graph.nodes
+        if n.op == "placeholder" and n.meta["input"].startswith("state.")
+    }
     for node in list(module.graph.nodes):
         if node.target in DRAWS and node.args[2] in program.drawn:
             name = program.drawn[node.args[2]].name
@@ -174,7 +183,10 @@ def test_all_at_once_is_caught(name: str) -> None:
     assert not verdict.ok, verdict
 
 
-@pytest.mark.parametrize(("name", "items", "parameter"), [("boltzmann", "", "h.bias"), ("rbm", "clamp v[:, 1:]", "v.bias"), ("dbm2", "clamp v", "h1_h2.weight")])
+@pytest.mark.parametrize(
+    ("name", "items", "parameter"),
+    [("boltzmann", "", "h.bias"), ("rbm", "clamp v[:, 1:]", "v.bias"), ("dbm2", "clamp v", "h1_h2.weight")],
+)
 def test_a_forgotten_parameter_is_caught(name: str, items: str, parameter: str) -> None:
     given = case(name, items)
     weights = without(given, parameter)
@@ -228,7 +240,9 @@ def test_the_right_sampler_passes_whatever_the_seed() -> None:
 # ── Bytes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("name", "items"), [("rbm", "clamp v[:, 1:]"), ("gaussian_mixed", "clamp x[1:], y"), ("sparse_lateral", "")])
+@pytest.mark.parametrize(
+    ("name", "items"), [("rbm", "clamp v[:, 1:]"), ("gaussian_mixed", "clamp x[1:], y"), ("sparse_lateral", "")]
+)
 def test_a_chain_is_the_same_in_any_batch(name: str, items: str) -> None:
     """Ten chains together, in parts, and each alone end in the same state."""
     given = case(name, items)
@@ -275,7 +289,9 @@ def test_sweeps_go_on_where_they_stopped() -> None:
 def test_stationarity_of_the_oracle_is_what_is_meant() -> None:
     """The error that broken programs show is the oracle's own."""
     given = case("boltzmann")
-    noted, _ = replay(given.program.last.whole, given.values(given.statistics()), given.program.drawn, given.statistics())
+    noted, _ = replay(
+        given.program.last.whole, given.values(given.statistics()), given.program.drawn, given.statistics()
+    )
     product = torch.eye(len(given.law.p), dtype=torch.float64)
     for _, matrix in matrices(given, noted):
         product = product @ matrix

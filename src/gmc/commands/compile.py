@@ -77,8 +77,8 @@ def main(
 ) -> None:
     """Compile FILE.
 
-    With --train its train stages are run, and a run folder is left with weights, metrics, checkpoints and pictures. Without it, and with --out
-    or --weights, the run folder holds the model as it is before training. With neither, what was compiled is listed.
+    With --train its train stages are run, and the run folder is left with weights, metrics, checkpoints and pictures. Without it the run folder holds the
+    model as it is before training, or with --weights; a trained run of the model that is there already stays as it is.
     """
     reporter: Reporter = ctx.obj
     refuse(ctx, train=train, resume=resume, tensorboard=tensorboard, emit=emit, out=out, weights=weights)
@@ -100,13 +100,14 @@ def main(
         train_model(
             reporter, model, folder, start, again, resume=resume, device=device, seed=seed, tensorboard=tensorboard
         )
-    elif out is not None or start is not None:
-        from gmc.commands.untrained import write_untrained
-
-        write_untrained(model, folder, start, seed)
-        put(folder_text(folder))
     else:
-        put(listing(model))
+        from gmc.runtime.untrained import trained
+
+        # a trained run is in the way only of who asks for this folder or for other weights
+        stays = out is None and start is None and trained(folder) is not None
+        if not stays:
+            model.save(folder, seed=seed, weights=start)
+        put(listing(model) + folder_text(folder))
 
 
 def refuse(
@@ -184,6 +185,7 @@ def train_model(
         raise Interrupted(f"interrupted; a checkpoint is in {folder}\nto go on:  {again}") from None
     finally:
         watch.close()
+    reporter.show(run.warnings)
     reporter.show(write_gallery(run))
     put(trained_text(run, folder, watch))
 

@@ -10,7 +10,7 @@ from gmc.dsl.errors.names import COMMAND_LINE
 from gmc.dsl.errors.phrases import did_you_mean, one_of, quoted
 from gmc.dsl.source import Span
 
-WRONG_COMMAND = COMMAND_LINE | {"GM120", "GM121", "GM722", "GM810", "GM811", "GM812", "GM813", "GM814", "GM816"}
+WRONG_COMMAND = COMMAND_LINE | {"GM120", "GM121", "GM722", "GM810", "GM811", "GM812", "GM813", "GM814", "GM727"}
 """Codes of what another command line would mend, rather than another model or other data."""
 
 
@@ -51,14 +51,6 @@ def which_chain(span: Span | None, names: Sequence[str]) -> Finding:
 def out_of_memory(span: Span | None, reason: str) -> Finding:
     """More memory was asked for than there is."""
     return Finding(f"there is not enough memory: {reason}", "use a smaller batch, fewer chains or a smaller model")
-
-
-@diagnostic("GM816", "trained run in the way")
-def trained_run(span: Span | None, path: str, file: str) -> Finding:
-    """An untrained model would take the place of a trained one."""
-    return Finding(
-        f"`{path}` holds a trained run (`{file}`), and nothing was written", "choose another folder with `--out`"
-    )
 
 
 @diagnostic("GM899", "bug in gmc")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SIDE = 32
 CRITICAL = 2 / math.log(1 + math.sqrt(2))
 LIMIT = 4.0
-"""Standard errors allowed; nine comparisons of right numbers fail with a chance of 6e-4."""
+"""Standard errors allowed; eight comparisons of right numbers fail with a chance of 5e-4."""
 
 # temperature: the chain of the file, its sweeps. Below the critical point chains from noise may stay in stripes for ever, so they start ordered.
 CASES: dict[float, tuple[str, int]] = {CRITICAL: ("ordered", 6000), 1.8: ("ordered", 1000), 3.0: ("hot", 1000)}

@@ -12,7 +12,6 @@ from gmc.compiler.factor import Complete
 from gmc.compiler.graph import FactorGraph, Term
 from gmc.compiler.region import Region, sites_of
 from gmc.dsl.model import Chain, Clamp, Variable
-from gmc.dsl.vocabulary import Ramp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,13 +60,6 @@ def build_schedule(graph: FactorGraph, chain: Chain) -> Schedule:
     read = _read(graph, active, blocks)
     needed = _needed(graph, read, opening, supplied)
     return Schedule(chain, clamped, free, active, supplied, opening, blocks, deferred, read, needed)
-
-
-def free_chain(name: str, graph: FactorGraph, clamped: Iterable[str]) -> Chain:
-    """A chain of no particular start or length with whole variables clamped: what exact evaluation asks about."""
-    span = graph.model.span
-    clamps = tuple(Clamp(v, None, span) for v in clamped)
-    return Chain(name, clamps, (), None, Ramp(1.0, 1.0), "sample", span)
 
 
 def _clamped(variable: Variable, clamps: Iterable[Clamp]) -> Region:

@@ -17,7 +17,7 @@ from gmc.compiler.program import ALL, Program, build_program
 from gmc.compiler.region import Region
 from gmc.compiler.schedule import Schedule, build_schedule
 from gmc.compiler.training import TrainingGraph, build_training
-from gmc.dsl.model import Chain, Checked
+from gmc.dsl.model import Checked
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,10 +39,6 @@ class Compiled:
         if key not in self._programs:
             self._programs[key] = build_program(self.graph, self.schedules[chain], key[1], self.passes)
         return self._programs[key]
-
-    def schedule(self, chain: Chain) -> Schedule:
-        """The schedule of a chain that is not in the file."""
-        return build_schedule(self.graph, chain)
 
     def marginal(self, clamped: dict[str, Region]) -> Marginal:
         """How the model is summed over all that is not clamped."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gmc.compiler.schedule import Schedule, free_chain
+from gmc.compiler.schedule import Schedule
 from tests.compiler.replay import PATTERNS, case
 from tests.oracle.sites import clamped_sites
 
@@ -98,10 +98,3 @@ def test_written_sweeps_are_kept() -> None:
     assert texts(schedule("boltzmann", "", "sweep {h} then {v}").blocks) == [[f"h[{n}]"] for n in range(3)] + [
         [f"v[{n}]"] for n in range(4)
     ]
-
-
-def test_chains_for_exact_questions() -> None:
-    given = case("dbm2")
-    s = given.compiled.schedule(free_chain("asked", given.compiled.graph, ("v",)))
-    assert set(s.clamped) == {"v"}
-    assert texts(s.blocks) == [["h1"], ["h2"]]

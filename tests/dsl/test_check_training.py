@@ -87,8 +87,13 @@ def test_problems_wait_for_right_chains() -> None:
     assert codes(text) == ["GM203", "GM204"]
 
 
+VALID = DATA.replace("}", " valid v = image | threshold(0.5) }")
+"""Data with something for `watch` to look at."""
+WITH_VALID = BEFORE_TRAIN.replace(DATA, VALID)
+
+
 def stage(items: str) -> Stage:
-    return checked(f"{BEFORE_TRAIN}train {{ {items} }}").stages[0]
+    return checked(f"{WITH_VALID}train {{ {items} }}").stages[0]
 
 
 def test_stage() -> None:
@@ -134,7 +139,7 @@ def test_of() -> None:
     ],
 )
 def test_wrong_stages(items: str, expected: list[str]) -> None:
-    assert codes(f"{BEFORE_TRAIN}train {{ {items} }}") == expected
+    assert codes(f"{WITH_VALID}train {{ {items} }}") == expected
 
 
 def test_stage_names() -> None:
@@ -177,7 +182,7 @@ def test_chains_that_a_chain_needs_are_fed_too() -> None:
     # a chain that only a metric runs
     watched = TRAIN.replace("}", "watch pseudo(first) }")
     loose = chains.replace("  start first", "")
-    assert codes(model + DATA + loose + OBJECTIVE + watched) == ["GM515"]
+    assert codes(model + VALID + loose + OBJECTIVE + watched) == ["GM515"]
     # and one that no stage uses
     assert not codes(model + DATA + loose + OBJECTIVE + TRAIN)
 

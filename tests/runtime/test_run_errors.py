@@ -83,6 +83,16 @@ def test_nothing_to_train() -> None:
     assert raised(lambda: model.train(data=ROWS)).code == "GM712"
 
 
+def test_a_trained_run_is_not_lost_to_an_untrained_one(tmp_path: Path) -> None:
+    model = gmc.compile(MODEL + CHAINS + TRAIN + DATA)
+    model.train(tmp_path / "run", data=ROWS)
+    weights = (tmp_path / "run" / "weights.safetensors").read_bytes()
+    assert raised(lambda: model.save(tmp_path / "run")).code == "GM727"
+    assert (tmp_path / "run" / "weights.safetensors").read_bytes() == weights
+    untrained = model.save(tmp_path / "other", seed=3)
+    assert set(untrained.params) == {p.name for p in model.compiled.graph.parameters}
+
+
 def test_no_training_rows() -> None:
     """Where no chain of a stage clamps data, the checker lets that pass."""
     data = "data digits(held_out = 3) { test y = test_label | threshold(4.5) }\n"

@@ -170,6 +170,7 @@ class Trainer:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and gradient of one term."""
         values: dict[str, Tensor] = dict(self.params)
+        values["blank"] = torch.zeros(1, 1, dtype=self.engine.dtype, device=self.engine.device)
         for side in graph.sides:
             name = graph.chain(side)
             if name not in ended:

@@ -2,7 +2,7 @@
 # make test   linters, type checks and the test suite
 #
 # Variables: PYTHON (the interpreter the environment is made from), VENV (where it lies), JOBS (test processes),
-# PIPFLAGS (more arguments to pip install), ARGS (more arguments to pytest).
+# PIPFLAGS (more arguments to pip install), ARGS (more arguments to pytest, or to each benchmark).
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -91,7 +91,7 @@ format: $(DEV) ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(DEV) ## the benchmarks and their tables (ARGS="--data FOLDER"); about 25 minutes
+bench: $(DEV) ## the benchmarks and their tables (ARGS="--data FOLDER"); about half an hour
 	for name in rbm_mnist_exact bars_and_stripes label_rbm ising potts gaussian_rbm dbm; do \
 		$(BIN)/python -m benchmarks.$$name $(ARGS); \
 	done

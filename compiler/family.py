@@ -68,3 +68,11 @@ class Family(FamilyWord):
         import torch
 
         return ~torch.isfinite(values)
+
+
+def flat(values: Tensor) -> Tensor:
+    """Values `[n, *shape]` as `[n, sites]` floats, of float32 at least."""
+    import torch
+
+    rows = values.reshape(values.shape[0], -1)
+    return rows if rows.is_floating_point() else rows.to(torch.float32)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from gmc.compiler.family import Expr, Family
+from gmc.compiler.family import Expr, Family, flat
 from gmc.compiler.lazy import torch
 from gmc.dsl.vocabulary import VOCABULARY, Bias
 
@@ -70,8 +70,7 @@ class Normal(Family):
 
     def encode(self, values: Tensor) -> Tensor:
         """beta x."""
-        flat = values.reshape(values.shape[0], -1)
-        return (flat if flat.is_floating_point() else flat.to(torch.float32)) * self.precision
+        return flat(values) * self.precision
 
     def decode(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:
         """x = T / beta."""

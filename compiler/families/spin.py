@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gmc.compiler.family import Expr, Family
+from gmc.compiler.family import Expr, Family, flat
 from gmc.compiler.lazy import torch
 from gmc.dsl.vocabulary import VOCABULARY, Bias
 
@@ -60,8 +60,7 @@ class Spin(Family):
 
     def encode(self, values: Tensor) -> Tensor:
         """The values themselves."""
-        flat = values.reshape(values.shape[0], -1)
-        return flat if flat.is_floating_point() else flat.to(torch.float32)
+        return flat(values)
 
     def decode(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:
         """int8 signs."""

@@ -117,9 +117,10 @@ def _evaluate(
     """The free energy `[rows, states]` of every row with every state."""
     count = next(iter(states.values())).shape[0] if states else 1
     values: dict[str, Tensor] = {}
-    regions = {*marginal.clamped, *(r.name for r in marginal.summed), *(r.name for r in marginal.enumerated)}
     variables = {r.name: r.variable for r in (*marginal.clamped.values(), *marginal.summed, *marginal.enumerated)}
-    for name in regions:
+    # a layer without sites is in no region, and still an argument of the energy
+    variables |= {v.name: v for v in marginal.graph.variables if v.size == 0}
+    for name in variables:
         size = variables[name].size
         device = _device(weights)
         value = torch.zeros(rows, count, size, dtype=torch.float64, device=device)

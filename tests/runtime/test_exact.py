@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import gmc
 from gmc.compiler.graph import family
 from gmc.runtime import exact
 from gmc.runtime.exact import TooLarge, _Listing, log_partition
@@ -67,3 +68,16 @@ def test_what_is_too_large_says_so() -> None:
     marginal = given.compiled.marginal({})
     with pytest.raises(TooLarge, match=r"enumerated: h \(4\.0 bits\): more than 3 bits"):
         log_partition(marginal, given.weights, {}, limit=3.0)
+
+
+def test_a_layer_that_is_left_out_changes_nothing() -> None:
+    two = "model m { observed v : bernoulli[4] latent a : bernoulli[3] latent b : bernoulli[SIZE] edge v -- a edge a -- b }"
+    one = "model m { observed v : bernoulli[4] latent a : bernoulli[3] edge v -- a }"
+    deep, shallow = gmc.compile(two.replace("SIZE", "0")), gmc.compile(one)
+    generator = torch.Generator().manual_seed(0)
+    params = {p.name: torch.randn(p.shape, generator=generator) for p in shallow.compiled.graph.parameters}
+    empty = {p.name: torch.zeros(p.shape) for p in deep.compiled.graph.parameters if p.name not in params}
+    assert set(empty) == {"b.bias", "a_b.weight"}
+    rows = {"v": torch.tensor([[0, 1, 1, 0], [1, 1, 1, 1]])}
+    found = deep.run({**params, **empty}).log_likelihood(rows)
+    assert torch.equal(found, shallow.run(params).log_likelihood(rows))

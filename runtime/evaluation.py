@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -96,9 +96,13 @@ class Likelihood:
         rows = next(iter(values.values())).shape[0]
         return log_partition(marginal, self.params, values, rows).log_z
 
-    def log_likelihood(self, values: Mapping[str, Tensor]) -> Tensor:
-        """log p of the given variables, all others summed out, float64 `[rows]`."""
-        return self.unnormalised(values) - self.log_z
+    def log_likelihood(self, values: Mapping[str, Tensor], given: Collection[str] = ()) -> Tensor:
+        """log p of the variables that have values, those of `given` conditioned on, all others summed out, float64 `[rows]`.
+
+        Conditioned on anything, it needs no log Z.
+        """
+        held = {name: values[name] for name in given}
+        return self.unnormalised(values) - (self.unnormalised(held) if held else self.log_z)
 
 
 def exact(compiled: Compiled, params: Mapping[str, Tensor], data: Dataset) -> Evaluation:

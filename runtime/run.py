@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,12 +95,17 @@ class Run:
         """
         return sample(self, chain, chains, sweeps, dict(clamp or {}), seed)
 
-    def log_likelihood(self, values: Mapping[str, Numbers]) -> Tensor:
+    def log_likelihood(self, values: Mapping[str, Numbers], given: Collection[str] = ()) -> Tensor:
         """Exact log p of values `[rows, *shape]` of some variables, all others summed out; float64 `[rows]`.
+
+        `given` names those of them that are conditioned on: with values of y and v, `given = ("v",)` is log p(y | v), which needs no log Z.
 
         Raises:
             GmcError: a name or a value is wrong, or the model is too large to sum.
         """
+        for name in given:
+            if name not in values:
+                raise GmcError([run_errors.unknown_choice(None, "value", name, list(values))], exit_code=2)
         if not values:
             raise GmcError([run_errors.no_values(None, "log_likelihood")])
         encoded = {name: encode_values(self.compiled, name, value) for name, value in values.items()}
@@ -109,7 +114,7 @@ class Run:
             raise GmcError([run_errors.rows_disagree(None, [f"{n} has {c} rows" for n, c in counts.items()])])
         span = self.compiled.checked.model.span
         try:
-            return located(span, lambda: Likelihood(self.compiled, self.params).log_likelihood(encoded))
+            return located(span, lambda: Likelihood(self.compiled, self.params).log_likelihood(encoded, given))
         except TooLarge as error:
             raise GmcError([run_errors.too_large(span, str(error))]) from None
 

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from gmc.compiler.driver import Compiled
+from gmc.dsl.diagnostic import GmcError
 from gmc.runtime import evaluation
 from gmc.runtime.dataset import Datasets, load_data
 from gmc.runtime.evaluation import Likelihood, exact, pseudo
 from gmc.runtime.exact import TooLarge
+from gmc.runtime.run import Run
 from tests.compiler.replay import EXAMPLE, SEED, case, compile_example, encode
 from tests.oracle.laws import joint_log_density, log_likelihood, rows_of
 from tests.oracle.models import random_values, random_weights
@@ -116,3 +118,15 @@ def test_likelihoods_add_up_to_one() -> None:
     statistics = encode(given.model, whole)
     total = held.log_likelihood({n: statistics[n] for n in ("v", "y")}).logsumexp(0)
     assert total.item() == pytest.approx(0, abs=1e-9)
+
+
+def test_conditioned_on_some_of_the_values() -> None:
+    compiled, weights, values, _ = prepared("label_rbm")
+    model = compiled.checked.model
+    run = Run.of(compiled, weights, torch.device("cpu"))
+    rows = {name: values[name] for name in ("v", "y")}
+    given = [(v.name, site) for v in model.variables if v.name == "v" for site in range(v.sites)]
+    expected = log_likelihood(model, weights, rows_of(model, rows), given=given)
+    torch.testing.assert_close(run.log_likelihood(rows, given=("v",)), expected, rtol=0, atol=1e-9)
+    with pytest.raises(GmcError, match="h"):
+        run.log_likelihood(rows, given=("h",))

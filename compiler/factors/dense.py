@@ -83,7 +83,10 @@ class Dense(Factor):
         chains = values[0].shape[0]
         if len(ends) == 2:
             products = torch.mm(values[0].T, values[1]) / chains
-            return {"weight": products * g.constant(off_diagonal(ends[0])) if is_lateral(ends) else products}
+            if is_lateral(ends):
+                # the two places of a pair may differ in the last bit, as sums run in different orders, and the weights would drift apart
+                products = (products + products.T) * 0.5 * g.constant(off_diagonal(ends[0]))
+            return {"weight": products}
         pairs = (values[0].unsqueeze(2) * values[1].unsqueeze(1)).flatten(1)
         return {"weight": (torch.mm(pairs.T, values[2]) / chains).reshape(tuple(v.size for v in ends))}
 

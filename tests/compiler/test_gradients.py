@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import gmc
 from gmc.compiler.driver import Compiled
 from gmc.compiler.emitter import inputs
 from gmc.runtime import exact
@@ -227,3 +228,16 @@ def test_contrastive_divergence(name: str, kind: str) -> None:
     smooth, rough = (out.mean["h"].var(0), out.value["h"].var(0))
     assert (smooth <= rough).all()
     torch.testing.assert_close(negative["h.bias"], out.mean["h"].mean(0))
+
+
+def test_lateral_gradients_are_symmetric_to_the_last_bit() -> None:
+    text = "model m { observed v : bernoulli[6] latent h : categorical(3)[2] edge v -- v edge h -- h edge v -- h }"
+    graph = gmc.compile(text).compiled
+    generator = torch.Generator().manual_seed(0)
+    values = {f"value.{v.name}": torch.rand(100, v.size, generator=generator) for v in graph.graph.variables}
+    values |= {p.name: torch.zeros(p.shape) for p in graph.graph.parameters}
+    found = graph.gradient(*(values[name] for name in inputs(graph.gradient)))
+    for name, blocks in (("v_v.weight", 1), ("h_h.weight", 3)):
+        assert torch.equal(found[name], found[name].T)
+        within = found[name].unflatten(0, (-1, blocks)).unflatten(2, (-1, blocks)).diagonal(dim1=0, dim2=2)
+        assert not within.any()

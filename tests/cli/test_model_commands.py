@@ -238,7 +238,7 @@ def test_training_sums_up_on_stdout_and_moves_on_stderr(trained: Trained) -> Non
 def test_json_of_a_training_is_nothing_but_diagnostics(here: Path) -> None:
     result = invoke("compile", "tiny.gm", "--train", "--format", "json")
     assert result.exit_code == 0
-    assert codes(result) == []
+    assert codes(result) == ([] if shutil.which("dot") else ["GM801"])
     assert (here / "runs" / "tiny" / WEIGHTS).is_file()
 
 

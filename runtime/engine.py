@@ -47,7 +47,7 @@ class Engine:
     """Runs chains with given parameters; holds the persistent states and the counters of all draws.
 
     `stream` names the random numbers: the same seed and stream give the same chains. With `replicas` every chain has a state a row, also one that
-    keeps states: it goes on from those that it is given.
+    keeps states: it goes on from those that it is given. `progress` is where schedules over a stage stand, those of chains that others need too.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Engine:
     ) -> None:
         self.compiled, self.params, self.seed, self.stream = compiled, params, seed, stream
         self.wants, self.replicas = wants or {}, replicas
+        self.progress = 1.0
         self.kept: dict[str, Kept] = {}
         first = next(iter(params.values()), torch.zeros(()))
         self.dtype, self.device = first.dtype, first.device
@@ -78,7 +79,7 @@ class Engine:
             if other not in ended:
                 self.run(other, rows, ended=ended)
         program = self._program(name)
-        length = round(chain.sweeps.end) if sweeps is None else sweeps
+        length = round(chain.sweeps.at(self.progress)) if sweeps is None else sweeps
         kept = persistence(program)
         if isinstance(kept, Persistent):
             outcome = self._run_kept(program, kept, rows, length, ended)

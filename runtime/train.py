@@ -142,6 +142,7 @@ class Trainer:
         total = self.steps(stage) * stage.epochs
         at = self.cursor.epoch * self.steps(stage) + self.cursor.step
         progress = at / (total - 1) if total > 1 else 0.0
+        self.engine.progress = progress
         for number, line in enumerate(stage.minimize):
             for _ in range(line.times):
                 gradients = self._descend(line, about, progress)
@@ -157,7 +158,7 @@ class Trainer:
         gradients: dict[str, Tensor] = {}
         for term, graph in zip(objective.terms, self.graphs[line.objective], strict=True):
             weight = term.weight.at(progress)
-            found = self._term(term, graph, about, progress, ended)
+            found = self._term(term, graph, about, ended)
             loss = loss + weight * found[0]
             for name, value in found[1].items():
                 share = value if weight == 1.0 else value * weight
@@ -166,7 +167,7 @@ class Trainer:
         return gradients
 
     def _term(
-        self, term: Term, graph: TrainingGraph, about: Rows, progress: float, ended: dict[str, Outcome]
+        self, term: Term, graph: TrainingGraph, about: Rows, ended: dict[str, Outcome]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and gradient of one term."""
         values: dict[str, Tensor] = dict(self.params)
@@ -174,8 +175,7 @@ class Trainer:
         for side in graph.sides:
             name = graph.chain(side)
             if name not in ended:
-                length = round(self.compiled.checked.chain(name).sweeps.at(progress))
-                self.engine.run(name, about, length, ended)
+                self.engine.run(name, about, ended=ended)
             values |= {f"{side}.mean.{n}": v for n, v in ended[name].mean.items()}
             values |= {f"{side}.value.{n}": v for n, v in ended[name].value.items()}
         out = graph.module(*(values[name] for name in inputs(graph.module)))

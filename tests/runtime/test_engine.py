@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import gmc
 from gmc.compiler.driver import Compiled
 from gmc.runtime import chains
 from gmc.runtime.chains import Given
@@ -279,3 +280,20 @@ def test_the_mean_field_bound() -> None:
     assert (bounds[1] >= bounds[0] - 1e-12).all()
     assert (exact - bounds[1]).max() < 1.0
     assert encode(c.checked.model, as_columns(c.checked.model, {"v": v, "h": h, "g": g})).keys() == {"v", "h", "g"}
+
+
+def test_schedules_of_chains_that_others_need_run_with_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+    model m { observed v : bernoulli[3] latent h : bernoulli[2] edge v -- h }
+    chain first { sweeps 2 -> 6 }
+    chain second { start first  sweeps 1 }
+    """
+    compiled = gmc.compile(text).compiled
+    engine = Engine(compiled, {p.name: torch.zeros(p.shape) for p in compiled.graph.parameters}, 0, "test")
+    lengths: list[int] = []
+    inner = chains.run
+    monkeypatch.setattr(chains, "run", lambda *words: lengths.append(words[3]) or inner(*words))
+    for progress in (0.0, 0.5, 1.0):
+        engine.progress = progress
+        engine.run("second", Rows({}, 4))
+    assert lengths == [2, 1, 4, 1, 6, 1]

@@ -74,7 +74,7 @@ def train_gradient(compiled: Compiled, weights: Mapping[str, Tensor], rows: Rows
     trainer.compiled, trainer.params = compiled, dict(weights)
     trainer.engine = Engine(compiled, trainer.params, 1, "test")
     (term,) = compiled.checked.objective("nll").terms
-    return trainer._term(term, graph, rows, 0.0, {})
+    return trainer._term(term, graph, rows, {})
 
 
 @pytest.mark.parametrize("name", NAMES)

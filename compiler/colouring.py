@@ -15,6 +15,7 @@ from itertools import combinations
 import numpy as np
 
 from gmc.compiler.factor import Complete, Pairs
+from gmc.compiler.gains import FULL, Potency
 from gmc.compiler.graph import FactorGraph, Term
 from gmc.compiler.region import Index, Region
 
@@ -41,9 +42,12 @@ class _Clumps:
         self.neighbours[b].add(a)
 
 
-def colour(graph: FactorGraph, free: Mapping[str, Region]) -> tuple[Block, ...]:
-    """Blocks that cover the free sites and hold no edge, those with an observed variable first, else as declared."""
-    clumps = _clumps(graph, free)
+def colour(graph: FactorGraph, free: Mapping[str, Region], potency: Potency = FULL) -> tuple[Block, ...]:
+    """Blocks that cover the free sites and hold no edge, those with an observed variable first, else as declared.
+
+    A message that is never sent is no edge; what is sent one way is one.
+    """
+    clumps = _clumps(graph, free, potency)
     colours = _two_colours(clumps, graph) or _saturation(clumps)
     blocks = []
     for shade in range(max(colours, default=-1) + 1):
@@ -53,12 +57,12 @@ def colour(graph: FactorGraph, free: Mapping[str, Region]) -> tuple[Block, ...]:
                 members.setdefault(clumps.owners[clump], []).append(clumps.sites[clump])
         block = tuple(Region(v, np.sort(np.concatenate(members[v.name]))) for v in graph.variables if v.name in members)
         blocks.append(block)
-    certify(graph, blocks)
+    certify(graph, blocks, potency)
     place = {v.name: n for n, v in enumerate(graph.variables)}
     return tuple(sorted(blocks, key=lambda block: _precedence(block, place)))
 
 
-def certify(graph: FactorGraph, blocks: Sequence[Block]) -> None:
+def certify(graph: FactorGraph, blocks: Sequence[Block], potency: Potency = FULL) -> None:
     """Proves that no block holds an edge, site by site, from the factors' structures alone.
 
     Raises:
@@ -67,24 +71,27 @@ def certify(graph: FactorGraph, blocks: Sequence[Block]) -> None:
     for block in blocks:
         inside = {region.name: region for region in block}
         for term in graph.terms:
-            for a, b in _ends(term):
+            for a, b in _ends(term, potency):
                 first, second = term.ends[a].name, term.ends[b].name
                 if first not in inside or second not in inside:
                     continue
-                assert not _meet(term, a, b, inside[first], inside[second]), f"{term.name} lies within a block"
+                assert not meet(term, a, b, inside[first], inside[second]), f"{term.name} lies within a block"
 
 
-def _meet(term: Term, a: int, b: int, first: Region, second: Region) -> bool:
+def meet(term: Term, a: int, b: int, first: Region, second: Region) -> bool:
+    """Whether a site of `first`, at end `a` of a term, meets one of `second`, at end `b`."""
     match term.factor.structure(term.ends):
         case Pairs(i, j):
-            both = np.isin(i, first.sites) & np.isin(j, second.sites)
+            ours, theirs = (i, j) if a < b else (j, i)
+            both = np.isin(ours, first.sites) & np.isin(theirs, second.sites)
             return bool(both.any())
         case _:
             return first.name != second.name or first.sites.size > 1
 
 
-def _ends(term: Term) -> list[tuple[int, int]]:
-    return list(combinations(range(len(term.ends)), 2))
+def _ends(term: Term, potency: Potency) -> list[tuple[int, int]]:
+    """The pairs of ends of which one reads the other."""
+    return [(a, b) for a, b in combinations(range(len(term.ends)), 2) if potency.meet(term, a, b)]
 
 
 def _precedence(block: Block, place: Mapping[str, int]) -> tuple[bool, int, int]:
@@ -92,8 +99,8 @@ def _precedence(block: Block, place: Mapping[str, int]) -> tuple[bool, int, int]
     return (not any(r.variable.observed for r in block), place[first.name], int(first.sites[0]))
 
 
-def _clumps(graph: FactorGraph, free: Mapping[str, Region]) -> _Clumps:
-    structures = [(term, term.factor.structure(term.ends)) for term in graph.terms]
+def _clumps(graph: FactorGraph, free: Mapping[str, Region], potency: Potency) -> _Clumps:
+    structures = [(term, term.factor.structure(term.ends)) for term in graph.terms if _ends(term, potency)]
     apart = {
         end.name
         for term, structure in structures
@@ -108,7 +115,7 @@ def _clumps(graph: FactorGraph, free: Mapping[str, Region]) -> _Clumps:
         for part in np.split(sites, sites.size) if variable.name in apart else [sites]:
             clumps.add(variable.name, part)
     for term, structure in structures:
-        for a, b in _ends(term):
+        for a, b in _ends(term, potency):
             first, second = term.ends[a].name, term.ends[b].name
             if first in clumps.of and second in clumps.of:
                 _join(clumps, structure, free[first], free[second])

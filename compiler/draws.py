@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -122,9 +123,27 @@ def words(key: Tensor, site: int, sweep: int, count: int) -> tuple[Tensor, Tenso
     return threefry((key[:, :1], key[:, 1:] + int32(site * GOLDEN)), (unit, turn_on_device))
 
 
+def words_at(key: Tensor, site: int, sweep: int, rows: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
+    """The words of single counters: those that `words` gives chain `rows[i]` at place `units[i]` (both int64 [m]), int32 [m] each."""
+    chosen = key[rows]
+    turn = torch.full((), int32(sweep), dtype=torch.int32, device=key.device)
+    return threefry((chosen[:, 0], chosen[:, 1] + int32(site * GOLDEN)), (units.to(torch.int32), turn))
+
+
 def _unit_interval(word: Tensor, dtype: torch.dtype) -> Tensor:
     # 23 bits at the middle of their cells: never 0 and never 1, and exact in float32, where 24 bits and the half would round up to 1
     return ((word >> 9) & 0x7FFFFF).to(dtype).add_(0.5).mul_(2.0**-23)
+
+
+def coarse(word: Tensor) -> Tensor:
+    """The 32 bits of each word as a uniform number at the middle of its cell, float64."""
+    return (word.to(torch.int64) & 0xFFFFFFFF).to(torch.float64).add_(0.5).mul_(2.0**-32)
+
+
+def fine(x: Tensor, y: Tensor) -> Tensor:
+    """Uniform numbers of 52 bits of two words, at the middle of their cells, float64: within 2^-53 of 0 and of 1, and neither."""
+    bits = ((x.to(torch.int64) & 0xFFFFFFFF) << 20) | ((y >> 12) & 0xFFFFF)
+    return bits.to(torch.float64).add_(0.5).mul_(2.0**-52)
 
 
 def uniform(key: Tensor, site: int, sweep: int, count: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -156,7 +175,8 @@ def draw(function: F) -> F:
     emitting.__name__ = emitting.__qualname__ = f"draw_{function.__name__}"
     emitting.__module__ = function.__module__
     emitting.__doc__ = function.__doc__
-    globals()[emitting.__name__] = emitting  # where the code of a graph module looks it up
+    # where the code of a graph module looks it up
+    setattr(sys.modules[function.__module__], emitting.__name__, emitting)
     DRAWS.add(emitting)
     return emitting  # type: ignore[return-value]
 
@@ -186,7 +206,7 @@ def categorical(eta: Tensor, key: Tensor, site: int, sweep: int, states: int) ->
 
 
 @draw
-def normal(eta: Tensor, key: Tensor, site: int, sweep: int, precision: float) -> Tensor:
-    """Normal numbers of mean `eta` and the given precision, times the precision (the statistic); `[chains, sites]`."""
+def normal(eta: Tensor, key: Tensor, site: int, sweep: int, precision: float | Tensor) -> Tensor:
+    """Normal numbers of mean `eta` and the given precision, one for all or one a site; `[chains, sites]`."""
     noise = gaussian(key, site, sweep, eta.shape[1], eta.dtype)
-    return (eta + noise * precision**-0.5) * precision
+    return eta + noise * precision**-0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import fx
 
@@ -17,7 +17,7 @@ from gmc.compiler.program import ALL, Program, build_program
 from gmc.compiler.region import Region
 from gmc.compiler.schedule import Schedule, build_schedule
 from gmc.compiler.training import TrainingGraph, build_training
-from gmc.dsl.model import Checked
+from gmc.dsl.model import Chain, Checked
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +40,13 @@ class Compiled:
             self._programs[key] = build_program(self.graph, self.schedules[chain], key[1], self.passes)
         return self._programs[key]
 
+    def with_chain(self, chain: Chain) -> Compiled:
+        """The same model with a chain in place of the one of its name."""
+        chains = tuple(chain if each.name == chain.name else each for each in self.checked.chains)
+        schedules = {**self.schedules, chain.name: build_schedule(self.graph, chain)}
+        programs = {key: program for key, program in self._programs.items() if key[0] != chain.name}
+        return replace(self, checked=replace(self.checked, chains=chains), schedules=schedules, _programs=programs)
+
     def marginal(self, clamped: dict[str, Region]) -> Marginal:
         """How the model is summed over all that is not clamped."""
         return build_marginal(self.graph, clamped)
@@ -47,7 +54,9 @@ class Compiled:
     def training(self, objective: str) -> tuple[TrainingGraph, ...]:
         """The training graphs of an objective's terms."""
         terms = self.checked.objective(objective).terms
-        return tuple(build_training(self.graph, t.objective) for t in terms if isinstance(t.objective, Objective))
+        return tuple(
+            build_training(self.graph, t.objective, self.schedules) for t in terms if isinstance(t.objective, Objective)
+        )
 
 
 def compile_checked(checked: Checked, passes: Sequence[Pass] = DEFAULT) -> Compiled:

@@ -1,6 +1,6 @@
 """Energy, free energy and sufficient statistics as graphs.
 
-Inputs are the parameters and `value.VAR`, the whole statistic of each variable, `[chains, size]`.
+Inputs are the parameters and `value.VAR`, the whole state of each variable, `[chains, size]`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from functools import reduce
 from operator import add
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx
 
 from gmc.compiler.colouring import Block
 from gmc.compiler.emitter import Emitter
-from gmc.compiler.fields import emit_bias, emit_field, parameters
+from gmc.compiler.fields import emit_bias, emit_field, emit_law, emit_sent, parameters
 from gmc.compiler.graph import FactorGraph, family
 from gmc.compiler.region import Piece, Region
+from gmc.dsl.model import Variable
 
 
 def emit_terms(g: Emitter, graph: FactorGraph, values: Mapping[str, Any]) -> Any:
@@ -26,16 +28,17 @@ def emit_terms(g: Emitter, graph: FactorGraph, values: Mapping[str, Any]) -> Any
     Variables without a value count as zero: since every term is multilinear, those that they are in are left out.
     """
     parts = []
+    sent = _sent(g, graph, values)
     for variable in (v for v in graph.variables if v.name in values):
         bias = emit_bias(g, variable)
         if bias is not None:
             with g.at(variable.span):
-                parts.append(torch.mv(values[variable.name], bias))
+                parts.append(torch.mv(sent[variable.name], bias))
     for term in graph.terms:
         if any(v.name not in values for v in term.ends):
             continue
         with g.at(term.edge.span):
-            ends = [values[v.name] for v in term.ends]
+            ends = [sent[v.name] for v in term.ends]
             parts.append(term.factor.energy(g, parameters(g, term), term.ends, ends))
     return reduce(add, parts) if parts else g.input("blank", fixed=True)[:, 0]
 
@@ -48,9 +51,10 @@ def emit_base(g: Emitter, graph: FactorGraph, values: Mapping[str, Any], but: Ma
         if variable.name in but:
             region = region.without(but[variable.name])
         if region.sites.size:
+            law = emit_law(g, region)
             with g.at(variable.span):
-                base = family(variable).base_measure(g.select(values[variable.name], region))
-            parts += [] if base is None else [base]
+                base = law.base_measure(g.select(values[variable.name], region))
+                parts += [] if base is None else [base.sum(1)]
     return parts
 
 
@@ -82,8 +86,9 @@ def free_energy(graph: FactorGraph, summed: Block) -> fx.GraphModule:
     parts = [emit_terms(g, graph, zeroed), *emit_base(g, graph, zeroed, out)]
     for region in summed:
         eta = emit_field(g, graph, region, pieces)
+        law = emit_law(g, region)
         with g.at(region.variable.span):
-            parts.append(family(region.variable).log_partition(eta).sum(1))
+            parts.append(law.log_partition(eta).sum(1))
     return g.module(-reduce(add, parts), "FreeEnergy")
 
 
@@ -93,23 +98,69 @@ def gradient(graph: FactorGraph) -> fx.GraphModule:
     Symmetric weights have the derivative of their pair in both places.
     """
     g = Emitter()
-    return g.module(emit_gradient(g, graph, _values(g, graph)), "Gradient")
+    values = _values(g, graph)
+    return g.module(emit_gradient(g, graph, values, values, {}), "Gradient")
 
 
-def emit_gradient(g: Emitter, graph: FactorGraph, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The mean derivatives at whole statistics, by parameter."""
+def emit_gradient(
+    g: Emitter,
+    graph: FactorGraph,
+    means: Mapping[str, Any],
+    values: Mapping[str, Any],
+    spread: Mapping[str, Region],
+) -> dict[str, Any]:
+    """The mean derivatives at whole states, by parameter.
+
+    `means`: states with means where they are known; `values`: the same as drawn, for what is not linear in a state. `spread`: the sites at which a
+    mean-field chain stands at means, so that the variance is missing from `values`.
+    """
     found: dict[str, Any] = {}
+    sent = _sent(g, graph, means)
     for variable in graph.variables:
         if isinstance(variable.family.bias, str) and variable.family.bias != "none":
             with g.at(variable.span):
-                found[f"{variable.name}.bias"] = _bias_gradient(graph, variable.name, values[variable.name])
+                found[f"{variable.name}.bias"] = _bias_gradient(graph, variable.name, sent[variable.name])
+        if family(variable).own(variable.shape):
+            found |= _own_gradient(g, graph, variable, means, values, spread.get(variable.name))
     for term in graph.terms:
         with g.at(term.edge.span):
-            ends = [values[v.name] for v in term.ends]
+            ends = [sent[v.name] for v in term.ends]
             for suffix, value in term.factor.gradient(g, parameters(g, term), term.ends, ends).items():
                 name = term.parameter(suffix)
                 found[name] = found[name] + value if name in found else value
     return found
+
+
+def _own_gradient(
+    g: Emitter,
+    graph: FactorGraph,
+    variable: Variable,
+    means: Mapping[str, Any],
+    values: Mapping[str, Any],
+    spread: Region | None,
+) -> dict[str, Any]:
+    """The mean derivatives by a family's own parameters, which need the fields."""
+    whole = Region.whole_of(variable)
+    known = {v.name: [Piece(means[v.name], Region.whole_of(v))] for v in graph.variables if v.size}
+    eta = emit_field(g, graph, whole, known)
+    law = emit_law(g, whole)
+    with g.at(variable.span):
+        at = None
+        if spread is not None:
+            marks = np.zeros(variable.sites, dtype=np.float32)
+            marks[spread.sites] = 1.0
+            at = g.constant(torch.from_numpy(marks)).to(eta.dtype)
+        slopes = law.slopes(eta, means[variable.name], values[variable.name], at)
+        return {f"{variable.name}.{suffix}": slope.mean(0).reshape(variable.shape) for suffix, slope in slopes.items()}
+
+
+def _sent(g: Emitter, graph: FactorGraph, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The statistics of whole states."""
+    return {
+        v.name: emit_sent(g, Piece(values[v.name], Region.whole_of(v))).value
+        for v in graph.variables
+        if v.name in values
+    }
 
 
 def _bias_gradient(graph: FactorGraph, name: str, value: Any) -> Any:

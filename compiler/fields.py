@@ -11,22 +11,44 @@ from typing import Any
 import torch
 
 from gmc.compiler.emitter import Emitter
-from gmc.compiler.graph import FactorGraph, Term
+from gmc.compiler.family import Law
+from gmc.compiler.gains import Scale, full
+from gmc.compiler.graph import FactorGraph, Term, family
 from gmc.compiler.region import Piece, Region
 from gmc.dsl.model import Variable
 
-Pieces = Mapping[str, Sequence[Piece]]
-"""What is known of each variable: statistics of regions that do not overlap."""
+Known = Mapping[str, Sequence[Piece]]
+"""What is known of each variable: states of regions that do not overlap."""
 
 
-def emit_field(g: Emitter, graph: FactorGraph, target: Region, pieces: Pieces) -> Any:
-    """The field of the target sites, `[chains, target.size]`: the bias and a message from every piece along every term.
+def emit_law(g: Emitter, region: Region) -> Law:
+    """The law of a region's sites, with the family's own parameters as inputs of the graph."""
+    variable, kind = region.variable, family(region.variable)
+    theta = {}
+    for suffix in kind.own(variable.shape):
+        flat = g.input(f"{variable.name}.{suffix}", fixed=True).reshape(variable.sites)
+        theta[suffix] = g.take(flat, region.sites, 0, variable.sites)
+    with g.at(variable.span):
+        return kind.at(theta)
+
+
+def emit_sent(g: Emitter, piece: Piece) -> Piece:
+    """The statistics of a piece, which go along edges."""
+    law = emit_law(g, piece.region)
+    with g.at(piece.region.variable.span):
+        return Piece(law.sent(piece.value), piece.region)
+
+
+def emit_field(g: Emitter, graph: FactorGraph, target: Region, known: Known, scale: Scale = full) -> Any:
+    """The field of the target sites, `[chains, target.size]`: the bias and a message from every piece along every term, scaled.
 
     A neighbour of which no piece is known sends nothing.
     """
-    messages = [
-        message for term, slot in graph.touching(target.name) for message in _messages(g, term, slot, target, pieces)
-    ]
+    messages = []
+    for term, slot in graph.touching(target.name):
+        strength = scale(term, slot)
+        if strength is not None:
+            messages += _messages(g, term, slot, target, known, strength)
     bias = emit_bias(g, target.variable)
     with g.at(target.variable.span):
         own = None if bias is None else g.select(bias, target, 0)
@@ -37,14 +59,16 @@ def emit_field(g: Emitter, graph: FactorGraph, target: Region, pieces: Pieces) -
         return total if own is None else total + own
 
 
-def _messages(g: Emitter, term: Term, slot: int, target: Region, pieces: Pieces) -> list[Any]:
+def _messages(g: Emitter, term: Term, slot: int, target: Region, known: Known, strength: Any) -> list[Any]:
     others = [n for n in range(len(term.ends)) if n != slot]
     theta = parameters(g, term)
+    sent = [[emit_sent(g, piece) for piece in known.get(term.ends[n].name, ())] for n in others]
     with g.at(term.edge.span):
-        return [
+        found = [
             term.factor.field(g, theta, term.ends, dict(zip(others, combination, strict=True)), target, slot)
-            for combination in product(*(pieces.get(term.ends[n].name, ()) for n in others))
+            for combination in product(*sent)
         ]
+        return [f if isinstance(strength, float) and strength == 1.0 else f * strength for f in found]
 
 
 def parameters(g: Emitter, term: Term) -> dict[str, Any]:

@@ -21,12 +21,12 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A learned array: `VAR.bias`, `EDGE.weight`."""
+    """A learned array: `VAR.bias`, `EDGE.weight`, `VAR.log_precision`."""
 
     name: str
     owner: str
     shape: tuple[int, ...]
-    role: Literal["weight", "bias"]
+    role: Literal["weight", "bias", "own"]
     span: Span
 
 
@@ -102,6 +102,11 @@ def build_graph(model: Model) -> FactorGraph:
         Parameter(f"{v.name}.bias", v.name, shape, "bias", v.span)
         for v in model.variables
         if (shape := bias_shape(v)) is not None
+    ]
+    parameters += [
+        Parameter(f"{v.name}.{suffix}", v.name, shape, "own", v.span)
+        for v in model.variables
+        for suffix, shape in family(v).own(v.shape).items()
     ]
     for term in terms:
         if term.owner == term.name:

@@ -1,12 +1,16 @@
 """A chain as torch.fx graphs: pass 0, one sweep, the last sweep, and pass 0 alone.
 
-Inputs: the parameters by name; `clamped.VAR`, the statistics of the clamped region; `start.VAR`, those of the free region; `state.VAR`, those of the part of it that sweeps
-draw; `blank`, zeros `[chains, 1]` in the chain's dtype; `key` and `sweep` for the draws. Pass 0 and a sweep give a dictionary of states. The last sweep gives what
-is wanted of
+Inputs: the parameters by name; `clamped.VAR`, the states of the clamped region; `given.VAR` and `observed.VAR`, what rows have of the free region (zero where they have
+nothing) and where (bool), for variables clamped where observed; `start.VAR`, the states of the free region; `state.VAR`, those of the part of it that sweeps
+draw; `gain.N`, the number of a gain that runs over the sweeps; `blank`, zeros `[chains, 1]` in the chain's dtype; `key` and `sweep` for the draws. Pass 0 and a
+sweep give a dictionary of states. The last sweep gives what is wanted of
 
 - `state`: the free region of each variable, to start from again;
 - `value`: whole variables, clamped sites included, as drawn (or as mean-field means);
-- `mean`: the same with the mean of what was drawn last, given the rest: what enters statistics.
+- `mean`: the same with the mean of what was drawn last, given the rest: what enters statistics;
+- `smooth`: the same with the mean of every draw of the sweep, given what it was drawn from: what is averaged over sweeps;
+
+and, of chains with gates, the numbers that these were tested by (`measured`) and how that came out (`open`), by the texts of conditions and gates.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from gmc.compiler.split import Split, split
 from gmc.dsl.model import Chain
 from gmc.dsl.vocabulary import StartWord
 
-ALL: tuple[Want, ...] = ("state", "value", "mean")
+ALL: tuple[Want, ...] = ("state", "value", "mean", "smooth")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +63,11 @@ def build_program(
     emit = Emission(graph, schedule, tuple(want))
     persistent = tuple(name for name in schedule.supplied if kept(schedule.chain, name))
     again = build_opening(
-        graph, schedule.clamped, schedule.active, tuple(n for n in schedule.supplied if n not in persistent)
+        graph,
+        {**schedule.masked, **schedule.clamped},
+        schedule.active,
+        tuple(n for n in schedule.supplied if n not in persistent),
+        schedule.potency,
     )
 
     def finish(module: fx.GraphModule) -> Split:

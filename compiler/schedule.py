@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
+import numpy.typing as npt
 
-from gmc.compiler.colouring import Block, certify, colour
+from gmc.compiler.colouring import Block, certify, colour, meet
 from gmc.compiler.factor import Complete
+from gmc.compiler.gains import FULL, Potency
 from gmc.compiler.graph import FactorGraph, Term
 from gmc.compiler.region import Region, sites_of
-from gmc.dsl.model import Chain, Clamp, Variable
+from gmc.dsl.model import Chain, Clamp, Gain, Gate
+
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Schedule:
     """The schedule of a chain.
 
-    `clamped` and `free` part the sites of every variable, `active` and `deferred` the free ones. A sweep draws `blocks`, which cover `active`, in order.
-    Nothing reads what is deferred, since all its neighbours are clamped: it is drawn once, after the last sweep. `opening` is pass 0: the active regions
-    that no start supplies, in the order in which they are drawn, each from the neighbours that then have a value. Sweeps read the states of `read`
-    before they draw them; where sweeps follow, pass 0 draws no more than these need.
+    `clamped` and `free` part the sites of every variable; `masked` are those of the free ones that a row may clamp, by what it has, `active` and `deferred`
+    part the free ones by when they are drawn. A sweep draws `blocks`, which cover `active`, in order. Nothing that is drawn in a sweep reads what is deferred, nor
+    does a gate: it is drawn once, after the last sweep, a block after the other. `opening` is pass 0: the active regions that no start supplies, in the order in which they are
+    drawn, each from the neighbours that then have a value. Sweeps read the states of `read` before they draw them; where sweeps follow, pass 0
+    draws no more than these need. `potency` says how strong messages are.
     """
 
     chain: Chain
     clamped: Mapping[str, Region]
+    masked: Mapping[str, Region]
     free: Mapping[str, Region]
     active: Mapping[str, Region]
     supplied: tuple[str, ...]
     opening: tuple[Block, ...]
     blocks: tuple[Block, ...]
-    deferred: Block
+    deferred: tuple[Block, ...]
     read: frozenset[str]
     needed: frozenset[str]
+    potency: Potency
 
     @property
     def begun(self) -> tuple[Block, ...]:
@@ -45,42 +53,113 @@ class Schedule:
         """What pass 0 draws in this chain as it is written."""
         return self.begun if self.chain.sweeps.end or not self.chain.sweeps.constant else self.opening
 
+    @property
+    def ramps(self) -> tuple[tuple[int, Gain], ...]:
+        """The gains that run over the sweeps, with their numbers."""
+        return tuple((n, gain) for n, gain in enumerate(self.potency.gains) if not gain.value.constant)
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """The gates of the chain, each once."""
+        return tuple(dict.fromkeys(gain.unless for gain in self.potency.gains if gain.unless is not None))
+
 
 def build_schedule(graph: FactorGraph, chain: Chain) -> Schedule:
     """The schedule of a chain over a graph, written or derived; no block of it holds an edge."""
-    clamped = {v.name: _clamped(v, chain.clamps) for v in graph.variables}
-    free = {v.name: Region.whole_of(v).without(clamped[v.name]) for v in graph.variables}
-    clamped = {name: region for name, region in clamped.items() if region.sites.size}
+    potency = Potency(chain.gains)
+    clamped = _regions(graph, [c for c in chain.clamps if not c.observed])
+    masked = _regions(graph, [c for c in chain.clamps if c.observed])
+    free = {v.name: Region.whole_of(v) for v in graph.variables}
+    free = {name: r.without(clamped[name]) if name in clamped else r for name, r in free.items()}
     free = {name: region for name, region in free.items() if region.sites.size}
-    active, deferred = _split(graph, free)
-    blocks = _written(graph, chain, active) if chain.sweep is not None else colour(graph, active)
+    active, deferred = split_free(graph, chain, free, potency)
+    blocks = _written(graph, chain, active, potency) if chain.sweep is not None else colour(graph, active, potency)
     supplied = tuple(name for name in free if chain.start(name) is not None)
-    opening = build_opening(graph, clamped, active, supplied)
-    certify(graph, (*blocks, *opening, deferred))
-    read = _read(graph, active, blocks)
-    needed = _needed(graph, read, opening, supplied)
-    return Schedule(chain, clamped, free, active, supplied, opening, blocks, deferred, read, needed)
+    opening = build_opening(graph, {**masked, **clamped}, active, supplied, potency)
+    certify(graph, (*blocks, *opening, *deferred), potency)
+    read = _read(graph, active, blocks, potency)
+    needed = _needed(graph, read, opening, supplied, potency)
+    return Schedule(
+        chain=chain,
+        clamped=clamped,
+        masked=masked,
+        free=free,
+        active=active,
+        supplied=supplied,
+        opening=opening,
+        blocks=blocks,
+        deferred=deferred,
+        read=read,
+        needed=needed,
+        potency=potency,
+    )
 
 
-def _clamped(variable: Variable, clamps: Iterable[Clamp]) -> Region:
-    parts = [sites_of(variable, c.part) for c in clamps if c.variable == variable.name]
-    return Region(variable, np.unique(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64))
+def _regions(graph: FactorGraph, clamps: Sequence[Clamp]) -> dict[str, Region]:
+    """The sites that clamps hold, by variable."""
+    found = {}
+    for variable in graph.variables:
+        parts = [sites_of(variable, c.part) for c in clamps if c.variable == variable.name]
+        if parts and variable.sites:
+            found[variable.name] = Region(variable, np.unique(np.concatenate(parts)))
+    return found
 
 
-def _split(graph: FactorGraph, free: Mapping[str, Region]) -> tuple[dict[str, Region], Block]:
-    """The free regions that some free region reads, and those that none does."""
-    read = {name: np.zeros(region.variable.sites, dtype=bool) for name, region in free.items()}
-    for term in graph.terms:
-        for a in range(len(term.ends)):
-            for b in range(len(term.ends)):
-                if a != b and term.ends[a].name in free and term.ends[b].name in free:
-                    _mark(term, a, b, free, read[term.ends[a].name])
-    active = {name: Region(r.variable, r.sites[read[name][r.sites]]) for name, r in free.items()}
-    idle = tuple(Region(r.variable, r.sites[~read[name][r.sites]]) for name, r in free.items())
-    return {n: r for n, r in active.items() if r.sites.size}, tuple(r for r in idle if r.sites.size)
+def split_free(
+    graph: FactorGraph, chain: Chain, free: Mapping[str, Region], potency: Potency
+) -> tuple[dict[str, Region], tuple[Block, ...]]:
+    """The free regions that sweeps must draw, and those that are drawn once, after the last sweep, in that order.
+
+    What no draw and no gate reads need not be drawn in every sweep; then what only that reads need not be either. In a written sweep a draw is left to
+    the end only where it comes after all draws of what it reads, so that it reads the same there.
+    """
+    left, after = dict(free), list[Block]()
+    gated = {name for gate in Potency(chain.gains).conditions for name in neighbours(graph, gate)}
+    while True:
+        read = {name: np.zeros(region.variable.sites, dtype=bool) for name, region in left.items()}
+        for name in gated & left.keys():
+            read[name][:] = True
+        for term in graph.terms:
+            for a, b in permutations(range(len(term.ends)), 2):
+                if term.ends[a].name in left and term.ends[b].name in left and not potency.silent(term, b):
+                    _mark(term, a, b, left, read[term.ends[a].name])
+        idle = [Region(r.variable, r.sites[~read[name][r.sites]]) for name, r in left.items()]
+        idle = [r for r in idle if r.sites.size and _comes_last(graph, chain, r.name, free, potency)]
+        if not idle:
+            return left, tuple(reversed(after))
+        after.append(tuple(idle))
+        for region in idle:
+            rest = left.pop(region.name).without(region)
+            if rest.sites.size:
+                left[region.name] = rest
+        left = {name: left[name] for name in free if name in left}
 
 
-def _mark(term: Term, a: int, b: int, free: Mapping[str, Region], read: np.ndarray) -> None:
+def _comes_last(graph: FactorGraph, chain: Chain, name: str, free: Mapping[str, Region], potency: Potency) -> bool:
+    """Whether a sweep, if it is written, draws a variable after all draws of the free ones that it reads."""
+    if chain.sweep is None:
+        return True
+    last = {each: n for n, block in enumerate(chain.sweep) for each in block}
+    return all(last[other] < last[name] for other in potency.read_by(graph, name) - {name} if other in free)
+
+
+def reads(graph: FactorGraph, potency: Potency, reader: Region, read: Region) -> bool:
+    """Whether the draw of a region reads a site of another."""
+    return any(
+        term.ends[n].name == read.name and meet(term, slot, n, reader, read)
+        for term, slot in graph.touching(reader.name)
+        if not potency.silent(term, slot)
+        for n in range(len(term.ends))
+        if n != slot
+    )
+
+
+def neighbours(graph: FactorGraph, name: str) -> frozenset[str]:
+    """The variables that meet a variable, itself among them where it has a lateral edge."""
+    return FULL.read_by(graph, name)
+
+
+def _mark(term: Term, a: int, b: int, free: Mapping[str, Region], read: Flags) -> None:
     """Marks the free sites of end `a` that meet a free site of end `b`."""
     here, there = free[term.ends[a].name], free[term.ends[b].name]
     structure = term.factor.structure(term.ends)
@@ -93,39 +172,37 @@ def _mark(term: Term, a: int, b: int, free: Mapping[str, Region], read: np.ndarr
     read[ours[meets]] = True
 
 
-def _written(graph: FactorGraph, chain: Chain, active: Mapping[str, Region]) -> tuple[Block, ...]:
+def _written(graph: FactorGraph, chain: Chain, active: Mapping[str, Region], potency: Potency) -> tuple[Block, ...]:
     """The blocks of a written sweep; what has lateral edges runs colour by colour."""
     blocks: list[Block] = []
     for names in chain.sweep or ():
-        blocks += colour(graph, {name: active[name] for name in names if name in active})
+        blocks += colour(graph, {name: active[name] for name in names if name in active}, potency)
     return tuple(blocks)
 
 
 def build_opening(
-    graph: FactorGraph, clamped: Mapping[str, Region], active: Mapping[str, Region], supplied: tuple[str, ...]
+    graph: FactorGraph,
+    held: Mapping[str, Region],
+    active: Mapping[str, Region],
+    supplied: tuple[str, ...],
+    potency: Potency,
 ) -> tuple[Block, ...]:
-    """Pass 0: by distance from what is clamped or supplied, as declared where that ties, colour by colour."""
-    distance = _distances(graph, clamped, active, supplied)
+    """Pass 0: by distance from what is clamped, held where observed, or supplied, as declared where that ties, colour by colour."""
+    distance = _distances(graph, held, active, supplied, potency)
     order = [v.name for v in graph.variables if v.name in active and v.name not in supplied]
     order.sort(key=lambda name: distance.get(name, len(graph.variables)))
-    return tuple(block for name in order for block in colour(graph, {name: active[name]}))
+    return tuple(block for name in order for block in colour(graph, {name: active[name]}, potency))
 
 
-def _neighbours(graph: FactorGraph, name: str) -> set[str]:
-    """The variables that a variable's field reads, itself among them where it has a lateral edge."""
-    found: set[str] = set()
-    for term, slot in graph.touching(name):
-        found |= {end.name for n, end in enumerate(term.ends) if n != slot}
-    return found
-
-
-def _read(graph: FactorGraph, active: Mapping[str, Region], blocks: Iterable[Block]) -> frozenset[str]:
-    """The variables whose states a sweep reads before it has drawn all of their sites."""
+def _read(
+    graph: FactorGraph, active: Mapping[str, Region], blocks: Iterable[Block], potency: Potency
+) -> frozenset[str]:
+    """The variables whose states a sweep, or a gate as it starts, reads before it has drawn all of their sites."""
     left = {name: int(region.sites.size) for name, region in active.items()}
-    read: set[str] = set()
+    read = {name for of in potency.conditions for name in (*neighbours(graph, of), of)} & active.keys()
     for block in blocks:
         for region in block:
-            read |= {n for n in _neighbours(graph, region.name) if left.get(n, 0) > 0}
+            read |= {n for n in potency.read_by(graph, region.name) if left.get(n, 0) > 0}
             # a variable drawn in parts is put together from the old state
             read |= {region.name} if 0 < region.sites.size < active[region.name].sites.size else set()
         for region in block:
@@ -134,38 +211,37 @@ def _read(graph: FactorGraph, active: Mapping[str, Region], blocks: Iterable[Blo
 
 
 def _needed(
-    graph: FactorGraph, read: frozenset[str], opening: tuple[Block, ...], supplied: tuple[str, ...]
+    graph: FactorGraph, read: frozenset[str], opening: tuple[Block, ...], supplied: tuple[str, ...], potency: Potency
 ) -> frozenset[str]:
     """What pass 0 must draw for the states that are read: these, and what they are drawn from, if it is drawn before."""
     order = list(dict.fromkeys(block[0].name for block in opening))
     needed = set(read)
     for place in range(len(order) - 1, -1, -1):
         if order[place] in needed:
-            needed |= _neighbours(graph, order[place]) & set(order[:place])
+            needed |= potency.read_by(graph, order[place]) & set(order[:place])
     return frozenset(needed - set(supplied))
 
 
 def _distances(
-    graph: FactorGraph, clamped: Mapping[str, Region], active: Mapping[str, Region], supplied: tuple[str, ...]
+    graph: FactorGraph,
+    held: Mapping[str, Region],
+    active: Mapping[str, Region],
+    supplied: tuple[str, ...],
+    potency: Potency,
 ) -> dict[str, int]:
-    """How many edges each free variable is from a clamped or supplied one; the clamped part of a variable is a node of its own."""
+    """How many messages of pass 0 each free variable is from a clamped or supplied one; the clamped part of a variable is a node of its own."""
     distance: dict[str, int] = dict.fromkeys(supplied, 0)
-    edge_of = [{end.name for end in term.ends} for term in graph.terms]
-    sources = set(clamped) | set(supplied)
-    frontier, reached = sources, 0
+    frontier, reached = set(held) | set(supplied), 0
     while frontier:
         reached += 1
         met = {
             name
-            for term, ends in zip(graph.terms, edge_of, strict=True)
-            for name in ends
-            if name in active and name not in distance and _meets(term, name, ends, frontier)
+            for name in active
+            if name not in distance
+            for term, slot in graph.touching(name)
+            if not potency.silent_at_first(term, slot)
+            if {end.name for n, end in enumerate(term.ends) if n != slot} & frontier
         }
         distance |= dict.fromkeys(met, reached)
         frontier = met
     return distance
-
-
-def _meets(term: Term, name: str, ends: set[str], frontier: set[str]) -> bool:
-    """Whether a term joins a variable to another of the frontier, or, if lateral, to its own clamped part."""
-    return bool((ends - {name} if not term.edge.lateral else ends) & frontier)

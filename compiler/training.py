@@ -6,6 +6,7 @@ needs autograd: it is the difference of the mean statistics of the two sides.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +17,9 @@ from gmc.compiler.energy import emit_base, emit_gradient, emit_terms
 from gmc.compiler.graph import FactorGraph
 from gmc.compiler.objective import Objective
 from gmc.compiler.passes import DEFAULT, run_passes
+from gmc.compiler.region import Region
+from gmc.compiler.schedule import Schedule
+from gmc.dsl.model import chain_of
 from gmc.dsl.vocabulary import ExpectationWord
 
 Side = Literal["positive", "negative"]
@@ -37,12 +41,11 @@ class TrainingGraph:
 
     def chain(self, side: Side) -> str:
         """The chain of a side."""
-        use = self.objective.positive if side == "positive" else self.objective.negative
-        return use.under if isinstance(use, ExpectationWord) else use
+        return chain_of(self.objective.positive if side == "positive" else self.objective.negative)
 
 
-def build_training(graph: FactorGraph, objective: Objective) -> TrainingGraph:
-    """The training graph of one objective term."""
+def build_training(graph: FactorGraph, objective: Objective, schedules: Mapping[str, Schedule]) -> TrainingGraph:
+    """The training graph of one objective term, over chains with these schedules."""
     uses: dict[Side, str | ExpectationWord] = {"positive": objective.positive, "negative": objective.negative}
     sides: tuple[Side, ...] = tuple(side for side, use in uses.items() if isinstance(use, str))
     exact: tuple[Side, ...] = tuple(side for side, use in uses.items() if not isinstance(use, str))
@@ -50,12 +53,13 @@ def build_training(graph: FactorGraph, objective: Objective) -> TrainingGraph:
     loss: Any = 0.0
     total: dict[str, Any] = {}
     for side in sides:
+        spread = _spread(graph, schedules[chain_of(uses[side])])
         means = {v.name: g.input(f"{side}.mean.{v.name}", fixed=False) for v in graph.variables}
         values = {v.name: g.input(f"{side}.value.{v.name}", fixed=False) for v in graph.variables}
         minus_energy = emit_terms(g, graph, means).mean()
         for base in emit_base(g, graph, values, {}):
             minus_energy = minus_energy + base.mean()
-        statistics = emit_gradient(g, graph, means)
+        statistics = emit_gradient(g, graph, means, values, spread)
         if side == "positive":
             loss = loss - minus_energy
             total = {name: -value for name, value in statistics.items()}
@@ -64,3 +68,8 @@ def build_training(graph: FactorGraph, objective: Objective) -> TrainingGraph:
             total = {name: total[name] + value if name in total else value for name, value in statistics.items()}
     raw = g.module({"loss": loss, "gradient": total}, "Training")
     return TrainingGraph(objective, sides, exact, raw, run_passes(raw, DEFAULT))
+
+
+def _spread(graph: FactorGraph, schedule: Schedule) -> dict[str, Region]:
+    """The sites at which a mean-field chain stands at the means of their laws."""
+    return dict(schedule.free) if schedule.chain.update == "mean" else {}

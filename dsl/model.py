@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 
 from gmc.dsl.source import Source, Span
 from gmc.dsl.vocabulary import (
+    ConditionWord,
     ExpectationWord,
     FactorWord,
     FamilyWord,
@@ -24,7 +25,8 @@ from gmc.dsl.vocabulary import (
 )
 
 Split = Literal["train", "valid", "test"]
-Update = Literal["sample", "mean"]
+Update = Literal["sample", "mean", "mode"]
+Operator = Literal[">", ">=", "<", "<="]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,7 @@ class Clamp:
 
     `part` is None for the whole variable, else half-open ranges, one an axis of its shape, normalised and within it.
     The value comes from `chain` (where it ended), from `constant`, or, with both None, from the data or the command line.
+    With `observed` only those of its sites are clamped that a row has; which these are differs from row to row, and the rest is drawn.
     """
 
     variable: str
@@ -152,6 +155,7 @@ class Clamp:
     span: Span
     constant: float | None = None
     chain: str | None = None
+    observed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +168,45 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """`CONDITION > t`: tested for each chain as a sweep starts; where it holds, the gain that it stands with is 1."""
+
+    condition: ConditionWord
+    operator: Operator
+    threshold: float
+    span: Span
+
+    @property
+    def measure(self) -> str:
+        """What is measured, as a .gm file writes it."""
+        return f"{self.condition.word}({self.condition.of})"
+
+    def __str__(self) -> str:
+        return f"{self.measure} {self.operator} {self.threshold:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What scales messages: all that `variable` sends, those that it sends `target`, or, both ways, those of the term of `edge`.
+
+    Either `variable` or `edge` is given. The ramp runs over the sweeps of the chain. With `unless`, the gain is 1 for the chains whose gate is open.
+    Gains on one message multiply.
+    """
+
+    variable: str | None
+    target: str | None
+    edge: str | None
+    value: Ramp
+    span: Span
+    unless: Gate | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
-    """A chain: what is clamped, where it starts, how it sweeps and how long.
+    """A chain: what is clamped, where it starts, how potent each variable is, how it sweeps and how long.
 
     `sweep` is the written schedule, blocks of variable names, or None where it is to be derived. Each variable that is not wholly
-    clamped is in at most one of `starts`.
+    clamped, or is so only where observed, is in at most one of `starts`.
     """
 
     name: str
@@ -179,6 +217,7 @@ class Chain:
     update: Update
     span: Span
     doc: str | None = None
+    gains: tuple[Gain, ...] = ()
 
     def start(self, variable: str) -> Start | None:
         """What supplies a variable's first state, if anything does."""

@@ -20,9 +20,20 @@ from pydantic_core import CoreSchema, core_schema
 
 if TYPE_CHECKING:
     from gmc.dsl.model import Checked, Variable
+    from gmc.dsl.source import Span
 
 Kind = Literal[
-    "family", "factor", "layer", "objective", "expectation", "optimizer", "transform", "source", "start", "metric"
+    "family",
+    "factor",
+    "layer",
+    "objective",
+    "expectation",
+    "condition",
+    "optimizer",
+    "transform",
+    "source",
+    "start",
+    "metric",
 ]
 
 
@@ -113,6 +124,7 @@ class Nested:
 
 ChainName = Annotated[str, Reference("chain")]
 EdgeName = Annotated[str, Reference("edge")]
+VariableName = Annotated[str, Reference("variable")]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
 Bias = Literal["site", "channel", "none"] | float
@@ -121,11 +133,12 @@ Bias = Literal["site", "channel", "none"] | float
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a word finds wrong with where it is used: which argument (None: the whole call), why, and a fix."""
+    """What a word finds wrong with where it is used: which argument (None: the whole call), why, a fix, and other places that have to do with it."""
 
     message: str
     argument: str | None = None
     help: str | None = None
+    related: tuple[tuple[Span, str], ...] = ()
 
 
 class Word(BaseModel):
@@ -211,7 +224,11 @@ class StartWord(Word):
     keeps: ClassVar[bool] = False
     """Whether the chain's states are kept from one run to the next."""
     drawn: ClassVar[bool] = False
-    """Whether it is drawn from the family's noise."""
+    """Whether it is drawn, without looking at the model or at data."""
+
+    def misfit(self, variable: Variable) -> str | None:
+        """Why a variable cannot start from it, or None where it can."""
+        return None
 
 
 class ExpectationWord(Word):
@@ -233,6 +250,13 @@ class ObjectiveWord(Word):
     @abstractmethod
     def problems(self, checked: Checked) -> Iterator[Problem]:
         """What is wrong with it in this file; `checked` has its model, data and chains, not yet its stages."""
+
+
+class ConditionWord(Word):
+    """A number a chain, measured as a sweep starts, that a gate compares: `surprise(v) > 0.5`."""
+
+    kind = "condition"
+    of: VariableName = Field(alias="variable")  # `of` is a word of the grammar's
 
 
 class OptimizerWord(Word):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from gmc.compiler.driver import Compiled
 from gmc.compiler.emission import Want
 from gmc.compiler.graph import family
 from gmc.compiler.program import ALL, Program
-from gmc.compiler.region import Index, sites_of
+from gmc.compiler.region import Index, Region, sites_of
 from gmc.compiler.region import columns as columns_of
 from gmc.dsl.model import Chain, Clamp, Variable
 from gmc.runtime import chains
@@ -43,11 +43,21 @@ class Rows:
     of: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Which of the `total` states that a chain keeps a run of `count` chains goes on from: those numbered `at`, or all."""
+
+    count: int
+    total: int
+    at: Tensor | None
+
+
 class Engine:
     """Runs chains with given parameters; holds the persistent states and the counters of all draws.
 
     `stream` names the random numbers: the same seed and stream give the same chains. With `replicas` every chain has a state a row, also one that
-    keeps states: it goes on from those that it is given. `progress` is where schedules over a stage stand, those of chains that others need too.
+    keeps states: it goes on from those that it is given. `first` is the number of the first chain, so that chains that are run in parts are the same as in one run.
+    `progress` is where schedules over a stage stand, those of chains that others need too.
     """
 
     def __init__(
@@ -58,13 +68,14 @@ class Engine:
         stream: str,
         wants: Mapping[str, Sequence[Want]] | None = None,
         replicas: bool = False,
+        first: int = 0,
     ) -> None:
         self.compiled, self.params, self.seed, self.stream = compiled, params, seed, stream
-        self.wants, self.replicas = wants or {}, replicas
+        self.wants, self.replicas, self.first = wants or {}, replicas, first
         self.progress = 1.0
         self.kept: dict[str, Kept] = {}
-        first = next(iter(params.values()), torch.zeros(()))
-        self.dtype, self.device = first.dtype, first.device
+        some = next(iter(params.values()), torch.zeros(()))
+        self.dtype, self.device = some.dtype, some.device
         self._keys: dict[str, Tensor] = {}
         self._placed: set[str] = set()
 
@@ -74,52 +85,64 @@ class Engine:
         `sweeps` replaces the chain's own number. A chain that keeps states has as many as it keeps, else it has a state a row.
         """
         ended = {} if ended is None else ended
+        for _, outcome in self.trace(name, rows, sweeps, ended=ended):
+            ended[name] = outcome
+        return ended[name]
+
+    def trace(
+        self,
+        name: str,
+        rows: Rows,
+        sweeps: int | None = None,
+        every: int | None = None,
+        burn: int = 0,
+        ended: dict[str, Outcome] | None = None,
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Runs a chain as `run` does, and gives how it stands after each `every`th sweep beyond `burn` (None: none), with its number, and after the last one."""
+        ended = {} if ended is None else ended
         chain = self.compiled.checked.chain(name)
         for other in chain.needs:
             if other not in ended:
                 self.run(other, rows, ended=ended)
         program = self._program(name)
         length = round(chain.sweeps.at(self.progress)) if sweeps is None else sweeps
-        kept = persistence(program)
-        if isinstance(kept, Persistent):
-            outcome = self._run_kept(program, kept, rows, length, ended)
-        else:
-            at = self._at(program, rows.count)
-            given = Given(*self._sources(program, rows, ended, rows.count), keys=at[0], turn=at[1])
-            outcome = chains.run(program, self.params, given, length, self.dtype)
-            self.kept[name].turn += length + 1
-        ended[name] = outcome
-        return outcome
-
-    def _run_kept(
-        self, program: Program, start: Persistent, rows: Rows, length: int, ended: Mapping[str, Outcome]
-    ) -> Outcome:
-        """Continues the states that a chain keeps."""
-        name = program.chain.name
-        count, slots = start.n, None
-        if self.replicas:
-            count = rows.count
-        elif self.by_row(program.chain):
-            count = rows.count * start.n
-            numbers = torch.arange(rows.count) if rows.numbers is None else rows.numbers
-            slots = (numbers[:, None] * start.n + torch.arange(start.n)).flatten()
+        start = persistence(program)
+        slots = self._slots(program, start, rows) if isinstance(start, Persistent) else None
+        count = rows.count if slots is None else slots.count
         keys, turn = self._at(program, count)
-        clamped, starts = self._sources(program, rows, ended, count)
+        given = self._given(program, rows, ended, count, keys, turn)
+        if isinstance(start, Persistent) and slots is not None:
+            given = self._continued(program, start, slots, given)
         kept = self.kept[name]
-        total = max(rows.of, rows.count) * start.n if slots is not None else count
+        for turn, outcome in chains.trace(program, self.params, given, length, self.dtype, every, burn):
+            if turn == length:
+                if slots is not None:
+                    self._write(program, kept, slots, outcome.state)
+                kept.turn += length + 1
+            yield turn, outcome
+
+    def _slots(self, program: Program, start: Persistent, rows: Rows) -> Slots:
+        """Which of the states that a chain keeps a run goes on from."""
+        if self.replicas:
+            return Slots(rows.count, rows.count, None)
+        if not self.by_row(program.chain):
+            return Slots(start.n, start.n, None)
+        numbers = torch.arange(rows.count) if rows.numbers is None else rows.numbers
+        at = (numbers[:, None] * start.n + torch.arange(start.n)).flatten()
+        return Slots(rows.count * start.n, max(rows.of, rows.count) * start.n, at)
+
+    def _continued(self, program: Program, start: Persistent, slots: Slots, given: Given) -> Given:
+        """A run that goes on from the states that a chain keeps."""
+        kept = self.kept[program.chain.name]
         if kept.born is None:
-            kept.born = torch.zeros(total, dtype=torch.bool)
-        stored = self._read(program, kept, slots, total)
-        unborn = ~(kept.born if slots is None else kept.born[slots])
+            kept.born = torch.zeros(slots.total, dtype=torch.bool)
+        stored = self._read(program, kept, slots)
+        unborn = ~(kept.born if slots.at is None else kept.born[slots.at])
         anew = unborn.to(self.device) if bool(unborn.any()) else None
         if start.restart:
-            leaves = uniform(keys, RESTART, turn, 1)[:, 0] < start.restart
+            leaves = uniform(given.keys, RESTART, given.turn, 1)[:, 0] < start.restart
             anew = leaves if anew is None else anew | leaves
-        given = Given(clamped, {**starts, **stored}, keys, turn, anew)
-        outcome = chains.run(program, self.params, given, length, self.dtype)
-        self._write(program, kept, slots, outcome.state)
-        kept.turn += length + 1
-        return outcome
+        return replace(given, start={**given.start, **stored}, anew=anew)
 
     def _program(self, name: str) -> Program:
         """A chain's graphs, on the device of the parameters."""
@@ -155,18 +178,24 @@ class Engine:
         name = program.chain.name
         kept = self.kept.setdefault(name, Kept())
         if name not in self._keys or self._keys[name].shape[0] < count:
-            rows = torch.arange(count, device=self.device)
+            rows = torch.arange(self.first, self.first + count, device=self.device)
             self._keys[name] = row_keys(self.seed, f"{self.stream}/{name}", rows)
         return self._keys[name][:count], kept.turn
 
-    def _sources(
-        self, program: Program, rows: Rows, ended: Mapping[str, Outcome], count: int
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The statistics of clamped regions, and those of free regions that data or another chain supplies."""
+    def _given(
+        self,
+        program: Program,
+        rows: Rows,
+        ended: Mapping[str, Outcome],
+        count: int,
+        keys: Tensor,
+        turn: int,
+    ) -> Given:
+        """The states of clamped regions, what rows have of others, and those of free regions that data or another chain supplies."""
         schedule = program.schedule
         clamped = {}
         for name, region in schedule.clamped.items():
-            parts = [c for c in program.chain.clamps if c.variable == name]
+            parts = [c for c in program.chain.clamps if c.variable == name and not c.observed]
             sources = [self._clamp_source(c, region.variable, rows, ended, count) for c in parts]
             clamped[name] = _part(sources, parts, region.variable, region.columns)
         starts = {}
@@ -179,10 +208,18 @@ class Engine:
                 whole = rows.values[name]
             else:
                 continue
-            region = schedule.free[name]
-            part = whole if region.whole else whole[:, torch.from_numpy(region.columns).to(whole.device)]
-            starts[name] = _spread(part, count)
-        return clamped, starts
+            starts[name] = _spread(_columns(whole, schedule.free[name]), count)
+        held, observed = {}, {}
+        for name, region in schedule.masked.items():
+            free = schedule.free[name]
+            part = _spread(_columns(rows.values[name], free), count)
+            there = torch.zeros(free.sites.size, dtype=torch.bool)
+            there[torch.from_numpy(region.within(free))] = True
+            may = there.repeat_interleave(region.variable.family.width).to(part.device)
+            # a value that is missing is NaN, and goes no further than this
+            observed[name] = ~torch.isnan(part) & may
+            held[name] = torch.where(observed[name], part, torch.zeros_like(part))
+        return Given(clamped, starts, keys, turn, held=held, observed=observed)
 
     def _clamp_source(
         self, clamp: Clamp, variable: Variable, rows: Rows, ended: Mapping[str, Outcome], count: int
@@ -193,30 +230,30 @@ class Engine:
         whole = ended[clamp.chain].value[variable.name] if clamp.chain is not None else rows.values[variable.name]
         return _spread(whole, count)
 
-    def _read(self, program: Program, kept: Kept, slots: Tensor | None, total: int) -> dict[str, Tensor]:
+    def _read(self, program: Program, kept: Kept, slots: Slots) -> dict[str, Tensor]:
         """The stored states, as the chain's dtype."""
         for name in program.persistent:
             region = program.schedule.free[name]
             if name not in kept.states:
-                small = region.variable.family.states is not None and program.chain.update == "sample"
+                small = region.variable.family.states is not None and program.chain.update != "mean"
                 dtype = torch.int8 if small else self.dtype
-                kept.states[name] = torch.zeros(total, region.size, dtype=dtype, device=self.device)
+                kept.states[name] = torch.zeros(slots.total, region.size, dtype=dtype, device=self.device)
         return {
-            name: (kept.states[name] if slots is None else kept.states[name][slots]).to(self.dtype)
+            name: (kept.states[name] if slots.at is None else kept.states[name][slots.at]).to(self.dtype)
             for name in program.persistent
         }
 
-    def _write(self, program: Program, kept: Kept, slots: Tensor | None, state: States) -> None:
+    def _write(self, program: Program, kept: Kept, slots: Slots, state: States) -> None:
         assert kept.born is not None
         for name in program.persistent:
-            if slots is None:
+            if slots.at is None:
                 kept.states[name].copy_(state[name])
             else:
-                kept.states[name][slots] = state[name].to(kept.states[name].dtype)
-        if slots is None:
+                kept.states[name][slots.at] = state[name].to(kept.states[name].dtype)
+        if slots.at is None:
             kept.born.fill_(True)
         else:
-            kept.born[slots] = True
+            kept.born[slots.at] = True
 
 
 RESTART = 1 << 24
@@ -232,6 +269,11 @@ def _spread(value: Tensor, count: int) -> Tensor:
     if count % value.shape[0] == 0:
         return value.repeat_interleave(count // value.shape[0], dim=0)
     return value[torch.arange(count, device=value.device) % value.shape[0]]
+
+
+def _columns(whole: Tensor, region: Region) -> Tensor:
+    """A region's columns of whole states."""
+    return whole if region.whole else whole[:, torch.from_numpy(region.columns).to(whole.device)]
 
 
 def _part(sources: Sequence[Tensor], clamps: Sequence[Clamp], variable: Variable, columns: Index) -> Tensor:

@@ -1,10 +1,12 @@
 """Fills the vocabulary, and the catalogue of diagnostics, by importing all that registers itself; needs no torch."""
 
+import gmc.compiler.conditions
 import gmc.compiler.errors
 import gmc.compiler.expectations
 import gmc.compiler.factors
 import gmc.compiler.families
 import gmc.compiler.objectives
+import gmc.compiler.starts
 import gmc.runtime.errors
 import gmc.runtime.metrics
 import gmc.runtime.optimizers

@@ -36,6 +36,11 @@ class Bernoulli(Family):
         """The values in words."""
         return "0 or 1"
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """0 to 1."""
+        return (0.0, 1.0)
+
     def contains(self, value: float) -> bool:
         """Whether the value is 0 or 1."""
         return value in (0, 1)
@@ -50,6 +55,10 @@ class Bernoulli(Family):
         """sigmoid(eta)."""
         return torch.sigmoid(eta)
 
+    def mode(self, eta: Expr) -> Expr:
+        """One where the field is above zero."""
+        return (eta > 0).to(eta.dtype)
+
     def log_partition(self, eta: Expr) -> Expr:
         """log(1 + exp(eta))."""
         # Not torch's softplus: beyond 20 it returns its argument, which is wrong by 2e-9 and shows in float64.
@@ -63,9 +72,9 @@ class Bernoulli(Family):
         """The values themselves."""
         return flat(values)
 
-    def decode(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:
+    def decode(self, state: Tensor, shape: tuple[int, ...]) -> Tensor:
         """uint8 zeros and ones."""
-        return statistic.to(torch.uint8).reshape(statistic.shape[0], *shape)
+        return state.to(torch.uint8).reshape(state.shape[0], *shape)
 
     def bias_for(self, mean: Tensor) -> Tensor:
         """The logit of the mean, which is kept within [0.001, 0.999]."""

@@ -39,6 +39,11 @@ class Categorical(Family):
         """The values in words."""
         return f"a whole number from 0 to {self.k - 1}"
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Each of the k numbers is 0 or 1."""
+        return (0.0, 1.0)
+
     def contains(self, value: float) -> bool:
         """Whether the value is the number of a state."""
         return value == int(value) and 0 <= value < self.k
@@ -53,6 +58,11 @@ class Categorical(Family):
         """softmax(eta)."""
         return torch.softmax(eta.unflatten(1, (-1, self.k)), dim=2).flatten(1)
 
+    def mode(self, eta: Expr) -> Expr:
+        """The state of the largest field, the first of several."""
+        best = eta.unflatten(1, (-1, self.k)).argmax(dim=2)
+        return torch.nn.functional.one_hot(best, self.k).to(eta.dtype).flatten(1)
+
     def log_partition(self, eta: Expr) -> Expr:
         """The log of the sum of exp(eta)."""
         return torch.logsumexp(eta.unflatten(1, (-1, self.k)), dim=2)
@@ -66,13 +76,13 @@ class Categorical(Family):
         dtype = values.dtype if values.is_floating_point() else torch.float32
         return torch.nn.functional.one_hot(values.reshape(values.shape[0], -1).long(), self.k).to(dtype).flatten(1)
 
-    def decode(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:
+    def decode(self, state: Tensor, shape: tuple[int, ...]) -> Tensor:
         """int64 state numbers."""
-        return statistic.unflatten(1, (-1, self.k)).argmax(dim=2).reshape(statistic.shape[0], *shape)
+        return state.unflatten(1, (-1, self.k)).argmax(dim=2).reshape(state.shape[0], *shape)
 
-    def decode_mean(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:
+    def decode_mean(self, state: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Probabilities `[n, *shape, k]`."""
-        return statistic.reshape(statistic.shape[0], *shape, self.k)
+        return state.reshape(state.shape[0], *shape, self.k)
 
     def bias_for(self, mean: Tensor) -> Tensor:
         """The log of the frequencies, kept above 0.001, centred on each site since a constant changes nothing."""

@@ -36,6 +36,11 @@ class Spin(Family):
         """The values in words."""
         return "-1 or +1"
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """-1 to +1."""
+        return (-1.0, 1.0)
+
     def contains(self, value: float) -> bool:
         """Whether the value is -1 or +1."""
         return value in (-1, 1)
@@ -50,6 +55,10 @@ class Spin(Family):
         """tanh(eta)."""
         return torch.tanh(eta)
 
+    def mode(self, eta: Expr) -> Expr:
+        """The field's sign, -1 where it is zero."""
+        return (eta > 0).to(eta.dtype) * 2.0 - 1.0
+
     def log_partition(self, eta: Expr) -> Expr:
         """log(2 cosh(eta))."""
         return torch.logaddexp(eta, -eta)
@@ -62,9 +71,9 @@ class Spin(Family):
         """The values themselves."""
         return flat(values)
 
-    def decode(self, statistic: Tensor, shape: tuple[int, ...]) -> Tensor:
+    def decode(self, state: Tensor, shape: tuple[int, ...]) -> Tensor:
         """int8 signs."""
-        return statistic.to(torch.int8).reshape(statistic.shape[0], *shape)
+        return state.to(torch.int8).reshape(state.shape[0], *shape)
 
     def bias_for(self, mean: Tensor) -> Tensor:
         """The inverse hyperbolic tangent of the mean, which is kept within [-0.998, 0.998]."""

@@ -47,7 +47,7 @@ def find_problems(context: Context, terms: Sequence[Weighted], checked: model.Ch
         for problem in term.call.word.problems(checked):
             found = True
             place = term.call.place(problem.argument)
-            context.add(errors.problem(place, term.call.word.word, problem.message, problem.help))
+            context.add(errors.problem(place, term.call.word.word, problem.message, problem.help, problem.related))
     return found
 
 

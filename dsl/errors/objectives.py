@@ -34,9 +34,9 @@ def objective_in_sum(span: Span, name: str, declared: Span) -> Finding:
 
 
 @diagnostic("GM504", "objective does not fit")
-def problem(span: Span, word: str, message: str, help: str | None) -> Finding:
+def problem(span: Span, word: str, message: str, help: str | None, related: Sequence[tuple[Span, str]] = ()) -> Finding:
     """A registered objective that cannot be used on these chains, this model or these data."""
-    return Finding(f"`{word}`: {message}", help)
+    return Finding(f"`{word}`: {message}", help, tuple(Related(place, note) for place, note in related))
 
 
 @diagnostic("GM510", "item missing from a stage")

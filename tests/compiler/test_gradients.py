@@ -11,6 +11,7 @@ from torch import Tensor
 import gmc
 from gmc.compiler.driver import Compiled
 from gmc.compiler.emitter import inputs
+from gmc.compiler.graph import family
 from gmc.runtime import exact
 from gmc.runtime.engine import Engine, Rows
 from tests.compiler.replay import EXAMPLE, SEED, case, compile_example, encode
@@ -67,12 +68,12 @@ def objective(example: Example, positive: str, negative: str, chains: str) -> Co
 
 def train_gradient(compiled: Compiled, weights: Mapping[str, Tensor], rows: Rows) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss and gradient of the objective as training computes them."""
+    from gmc.runtime.tensor_data import TensorData
     from gmc.runtime.train import Trainer
 
     (graph,) = compiled.training("nll")
-    trainer = Trainer.__new__(Trainer)
-    trainer.compiled, trainer.params = compiled, dict(weights)
-    trainer.engine = Engine(compiled, trainer.params, 1, "test")
+    kinds = {v.name: family(v) for v in compiled.checked.model.variables}
+    trainer = Trainer(compiled, TensorData(rows.values, kinds, dict.fromkeys(rows.values)), dict(weights), 1)
     (term,) = compiled.checked.objective("nll").terms
     return trainer._term(term, graph, rows, {})
 

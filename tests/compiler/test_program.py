@@ -83,7 +83,7 @@ def check_invariance(given: Case, written: bool = False) -> None:
     current = given.statistics()
     values = given.values(current)
     noted, out = replay(program.last.whole, values, program.drawn, current)
-    regions = [*(r for block in program.schedule.blocks for r in block), *program.schedule.deferred]
+    regions = [r for block in (*program.schedule.blocks, *program.schedule.deferred) for r in block]
     assert [(r.name, r.sites.tolist()) for _, r, _ in noted] == [(r.name, r.sites.tolist()) for r in regions]
     assert [n for n, _, _ in noted] == list(program.drawn)
     updates = matrices(given, noted)
@@ -163,7 +163,7 @@ def test_written_sweeps_leave_the_law_invariant(name: str, items: str, sweep: st
 def check_means(given: Case, current: dict, means: dict, updates: list) -> None:
     """`mean` is E[T | the rest] of the last block and of what is deferred: products with what is not smoothed keep their expectation (Rao and Blackwell)."""
     schedule, law = given.program.schedule, given.law
-    smoothed = [*(schedule.blocks[-1] if schedule.blocks else ()), *schedule.deferred]
+    smoothed = [r for block in (*schedule.blocks[-1:], *schedule.deferred) for r in block]
     expected = dict(current)
     for region in smoothed:
         matrix = next(matrix for block, matrix in reversed(updates) if block == given.columns(region))
@@ -209,7 +209,7 @@ def check_conditionals(given: Case, region: Region, eta: Tensor, table: Tensor) 
         zero, one, two = (minus_energy(x) for x in (0.0, 1.0, 2.0))
         torch.testing.assert_close(2 * one - zero - two, torch.full_like(one, beta), rtol=0, atol=1e-9)
         torch.testing.assert_close(eta[:, at], (one - zero) / beta + 0.5, rtol=0, atol=EXACT)
-        assert family(region.variable).mean(torch.ones(1, 1)).item() == pytest.approx(beta)
+        assert family(region.variable).sent(torch.ones(1, 1)).item() == pytest.approx(beta)
 
 
 @pytest.mark.parametrize(("name", "items"), GAUSSIAN)

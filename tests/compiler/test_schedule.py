@@ -25,7 +25,7 @@ def test_every_site_has_one_part(name: str, items: str) -> None:
     clamped = {(n, int(i)) for n, r in s.clamped.items() for i in r.sites}
     free = {(n, int(i)) for n, r in s.free.items() for i in r.sites}
     active = {(n, int(i)) for n, r in s.active.items() for i in r.sites}
-    deferred = {(r.name, int(i)) for r in s.deferred for i in r.sites}
+    deferred = {(r.name, int(i)) for block in s.deferred for r in block for i in r.sites}
     assert clamped == set(clamped_sites(model, s.chain))
     assert clamped | free == set(given.law.sites) and not clamped & free
     assert active | deferred == free and not active & deferred
@@ -67,7 +67,7 @@ def test_blocks(name: str, items: str, blocks: list[list[str]]) -> None:
     ],
 )
 def test_what_nothing_reads_is_deferred(name: str, items: str, deferred: list[str]) -> None:
-    assert [str(r) for r in schedule(name, items).deferred] == deferred
+    assert [str(r) for block in schedule(name, items).deferred for r in block] == deferred
 
 
 @pytest.mark.parametrize(

@@ -210,3 +210,9 @@ def normal(eta: Tensor, key: Tensor, site: int, sweep: int, precision: float | T
     """Normal numbers of mean `eta` and the given precision, one for all or one a site; `[chains, sites]`."""
     noise = gaussian(key, site, sweep, eta.shape[1], eta.dtype)
     return eta + noise * precision**-0.5
+
+
+@draw
+def between(low: Tensor, key: Tensor, site: int, sweep: int, width: float) -> Tensor:
+    """Uniform numbers between `low` and `low + width`, `[chains, sites]`, in low's dtype."""
+    return low + uniform(key, site, sweep, low.shape[1], low.dtype) * width

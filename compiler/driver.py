@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 from torch import fx
 
@@ -34,7 +35,7 @@ class Compiled:
 
     def program(self, chain: str, want: Sequence[Want] = ALL) -> Program:
         """A chain's graphs, with the outputs that are wanted."""
-        outputs: tuple[Want, ...] = tuple(w for w in ALL if w in want)
+        outputs: tuple[Want, ...] = tuple(w for w in get_args(Want) if w in want)
         key = (chain, outputs)
         if key not in self._programs:
             self._programs[key] = build_program(self.graph, self.schedules[chain], key[1], self.passes)

@@ -20,9 +20,9 @@ from gmc.compiler.graph import FactorGraph, Term, family
 from gmc.compiler.region import Piece, Region, columns
 from gmc.compiler.schedule import Schedule, reads
 from gmc.compiler.start import DrawnStart
-from gmc.dsl.model import Gate
+from gmc.dsl.model import Gate, Variable
 
-Want = Literal["state", "value", "mean", "smooth"]
+Want = Literal["state", "value", "mean", "smooth", "spread"]
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
@@ -324,6 +324,8 @@ class Emission:
             out["mean"] = self._joined(g, everything, clamped, self._means(g, done, last), late.last)
         if "smooth" in self.want:
             out["smooth"] = self._joined(g, everything, clamped, done.smooth, late.smooth)
+        if "spread" in self.want:
+            out["spread"] = {v.name: self._spread(g, v) for v in self.graph.variables if family(v).own(v.shape)}
         if done.open:
             out["measured"], out["open"] = done.measured, done.open
         return out
@@ -338,6 +340,20 @@ class Emission:
                 mean = self._mean(g, region, self._known(g, done.state), done.scale)
                 means[region.name] = _put(g, means.get(region.name), mean)
         return means
+
+    def _spread(self, g: Emitter, variable: Variable) -> Any:
+        """One at the numbers that a mean-field chain has at the mean of their law, zero at those that it holds; `[chains, size]`."""
+        blank, name = g.input("blank", fixed=True), variable.name
+        pieces = []
+        if name in self.schedule.clamped:
+            region = self.schedule.clamped[name]
+            pieces.append(Piece(blank.expand(-1, region.size), region))
+        if name in self.schedule.free:
+            region = self.schedule.free[name]
+            observed = self._observed(g, region)
+            ones = blank.expand(-1, region.size) + 1.0
+            pieces.append(Piece(ones if observed is None else 1.0 - observed.to(ones.dtype), region))
+        return g.assemble(pieces, Region.whole_of(variable)) if pieces else blank[:, :0]
 
     def _joined(
         self,

@@ -10,7 +10,6 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-import numpy as np
 import torch
 from torch import fx
 
@@ -107,12 +106,12 @@ def emit_gradient(
     graph: FactorGraph,
     means: Mapping[str, Any],
     values: Mapping[str, Any],
-    spread: Mapping[str, Region],
+    spread: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The mean derivatives at whole states, by parameter.
 
-    `means`: states with means where they are known; `values`: the same as drawn, for what is not linear in a state. `spread`: the sites at which a
-    mean-field chain stands at means, so that the variance is missing from `values`.
+    `means`: states with means where they are known; `values`: the same as drawn, for what is not linear in a state. `spread`: one at the numbers that stand
+    at means, `[chains, size]`, so that the variance is missing from `values`; variables that have none are left out.
     """
     found: dict[str, Any] = {}
     sent = _sent(g, graph, means)
@@ -137,7 +136,7 @@ def _own_gradient(
     variable: Variable,
     means: Mapping[str, Any],
     values: Mapping[str, Any],
-    spread: Region | None,
+    spread: Any,
 ) -> dict[str, Any]:
     """The mean derivatives by a family's own parameters, which need the fields."""
     whole = Region.whole_of(variable)
@@ -145,12 +144,7 @@ def _own_gradient(
     eta = emit_field(g, graph, whole, known)
     law = emit_law(g, whole)
     with g.at(variable.span):
-        at = None
-        if spread is not None:
-            marks = np.zeros(variable.sites, dtype=np.float32)
-            marks[spread.sites] = 1.0
-            at = g.constant(torch.from_numpy(marks)).to(eta.dtype)
-        slopes = law.slopes(eta, means[variable.name], values[variable.name], at)
+        slopes = law.slopes(eta, means[variable.name], values[variable.name], spread)
         return {f"{variable.name}.{suffix}": slope.mean(0).reshape(variable.shape) for suffix, slope in slopes.items()}
 
 

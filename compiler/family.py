@@ -51,8 +51,8 @@ class Law(ABC):
     def slopes(self, eta: Expr, mean: Expr, value: Expr, spread: Expr | None) -> dict[str, Expr]:
         """The derivatives of minus the energy by the family's own parameters at each site, `[chains, sites]` each, by the last part of their names.
 
-        `eta`: the fields, and `mean`: the states, with means where they are known; `value`: the states as drawn. `spread` is one at the sites of a mean-field
-        chain that stand at the mean of their law, where the law's variance belongs to the expectation; None where there are none.
+        `eta`: the fields, and `mean`: the states, with means where they are known; `value`: the states as drawn. `spread` is one at the numbers of a
+        mean-field chain that stand at the mean of their law, where the law's variance belongs to the expectation; None where there are none.
         """
         return {}
 
@@ -69,9 +69,17 @@ class Family(FamilyWord, Law):
         """The shapes of the parameters, besides the bias, that a variable of that shape has, one number a site, by the last part of their names."""
         return {}
 
-    def initial(self, shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """First values of the family's own parameters, float64."""
+    def initial(self, shape: tuple[int, ...], variance: Tensor | None) -> dict[str, Tensor]:
+        """First values of the family's own parameters, float64.
+
+        `variance`: that of the states over the rows of data, float64 `[sites * width]`; None without data.
+        """
         return {}
+
+    @property
+    def rest(self) -> float:
+        """The first value of biases without data: a field at which there is a law."""
+        return 0.0
 
     def at(self, theta: Mapping[str, Expr]) -> Law:
         """The law, given the family's own parameters at some sites, `[sites]` each."""

@@ -8,6 +8,7 @@ sweep give a dictionary of states. The last sweep gives what is wanted of
 - `state`: the free region of each variable, to start from again;
 - `value`: whole variables, clamped sites included, as drawn (or as mean-field means);
 - `mean`: the same with the mean of what was drawn last, given the rest: what enters statistics;
+- `spread`: where a mean-field chain has the mean of a law (one) and where it holds a value (zero), for families with parameters of their own;
 - `smooth`: the same with the mean of every draw of the sweep, given what it was drawn from: what is averaged over sweeps;
 
 and, of chains with gates, the numbers that these were tested by (`measured`) and how that came out (`open`), by the texts of conditions and gates.

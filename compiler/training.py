@@ -14,10 +14,9 @@ from torch import fx
 
 from gmc.compiler.emitter import Emitter
 from gmc.compiler.energy import emit_base, emit_gradient, emit_terms
-from gmc.compiler.graph import FactorGraph
+from gmc.compiler.graph import FactorGraph, family
 from gmc.compiler.objective import Objective
 from gmc.compiler.passes import DEFAULT, run_passes
-from gmc.compiler.region import Region
 from gmc.compiler.schedule import Schedule
 from gmc.dsl.model import chain_of
 from gmc.dsl.vocabulary import ExpectationWord
@@ -29,8 +28,8 @@ Side = Literal["positive", "negative"]
 class TrainingGraph:
     """One term of an objective.
 
-    `sides` are those whose chains are run. The graph takes the parameters and, for each of them, `SIDE.mean.VAR` and `SIDE.value.VAR` [chains, size]; it
-    gives `loss`, their mean energies' difference, and `gradient`, a dictionary by parameter. Exact sides add their share to both.
+    `sides` are those whose chains are run. The graph takes the parameters and, for each of them, `SIDE.mean.VAR` and `SIDE.value.VAR` [chains, size], and, of
+    mean-field sides, `SIDE.spread.VAR`; it gives `loss`, their mean energies' difference, and `gradient`, a dictionary by parameter. Exact sides add their share to both.
     """
 
     objective: Objective
@@ -53,7 +52,11 @@ def build_training(graph: FactorGraph, objective: Objective, schedules: Mapping[
     loss: Any = 0.0
     total: dict[str, Any] = {}
     for side in sides:
-        spread = _spread(graph, schedules[chain_of(uses[side])])
+        spread = {
+            v.name: g.input(f"{side}.spread.{v.name}", fixed=False)
+            for v in graph.variables
+            if schedules[chain_of(uses[side])].chain.update == "mean" and family(v).own(v.shape)
+        }
         means = {v.name: g.input(f"{side}.mean.{v.name}", fixed=False) for v in graph.variables}
         values = {v.name: g.input(f"{side}.value.{v.name}", fixed=False) for v in graph.variables}
         minus_energy = emit_terms(g, graph, means).mean()
@@ -68,8 +71,3 @@ def build_training(graph: FactorGraph, objective: Objective, schedules: Mapping[
             total = {name: total[name] + value if name in total else value for name, value in statistics.items()}
     raw = g.module({"loss": loss, "gradient": total}, "Training")
     return TrainingGraph(objective, sides, exact, raw, run_passes(raw, DEFAULT))
-
-
-def _spread(graph: FactorGraph, schedule: Schedule) -> dict[str, Region]:
-    """The sites at which a mean-field chain stands at the means of their laws."""
-    return dict(schedule.free) if schedule.chain.update == "mean" else {}

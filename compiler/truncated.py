@@ -131,7 +131,9 @@ def relu(eta: Tensor, key: Tensor, site: int, sweep: int) -> Tensor:
     x, y = draws.words(key, site, sweep, eta.shape[1])
     survival, field = draws.fine(x, y), eta.to(torch.float64)
     # P(X > x) = Phi(eta - x) / Phi(eta)
-    found = field - torch.special.ndtri(survival * torch.special.ndtr(field.clamp(min=FAR)))
+    # (torch's own ndtr has no correct digit below -8)
+    within = 0.5 * torch.special.erfc(field.clamp(min=FAR) * -ROOT_HALF)
+    found = field - torch.special.ndtri(survival * within)
     far = field < FAR
     if bool(far.any()):
         found[far] = _far_quantile(-field[far], survival[far])

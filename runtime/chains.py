@@ -20,7 +20,8 @@ States = Mapping[str, Tensor]
 class Outcome:
     """How chains stand after a sweep.
 
-    Whole variables as drawn (`value`), with the mean of what was drawn last (`mean`), and with the mean of each draw (`smooth`); the free regions (`state`). Of chains with gates the
+    Whole variables as drawn (`value`), with the mean of what was drawn last (`mean`), and with the mean of each draw (`smooth`); the free regions (`state`); where a mean-field chain stands at means
+    (`spread`). Of chains with gates the
     numbers that these were tested by as the sweep started, `[chains]` by the condition's text, and which were open, bool `[chains]` by the gate's.
     """
 
@@ -28,6 +29,7 @@ class Outcome:
     value: States = field(default_factory=dict)
     mean: States = field(default_factory=dict)
     smooth: States = field(default_factory=dict)
+    spread: States = field(default_factory=dict)
     measured: States = field(default_factory=dict)
     open: States = field(default_factory=dict)
 

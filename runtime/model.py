@@ -11,9 +11,7 @@ from torch import Tensor
 import gmc.runtime.words  # noqa: F401
 from gmc.compiler.driver import Compiled, compile_checked
 from gmc.compiler.passes import ORDER, chosen
-from gmc.compiler.pictures.model import graph_dot
 from gmc.compiler.pictures.render import render, svg
-from gmc.compiler.pictures.schedule import schedule_dot
 from gmc.dsl.check import load, load_source
 from gmc.dsl.diagnostic import Diagnostic, GmcError
 from gmc.dsl.model import Checked
@@ -59,6 +57,8 @@ class Model:
     @property
     def graph(self) -> Picture:
         """The model's graph."""
+        from gmc.compiler.pictures.model import graph_dot  # only for who draws
+
         return Picture(graph_dot(self.compiled.graph))
 
     def schedule(self, chain: str) -> Picture:
@@ -70,6 +70,8 @@ class Model:
         if chain not in self.compiled.schedules:
             known = list(self.compiled.schedules)
             raise GmcError([run_errors.unknown_choice(None, "chain", chain, known)], exit_code=2)
+        from gmc.compiler.pictures.schedule import schedule_dot  # only for who draws
+
         return Picture(schedule_dot(self.compiled.graph, self.compiled.schedules[chain]))
 
     def _repr_svg_(self) -> str | None:

@@ -22,8 +22,9 @@ from gmc.runtime.blame import located
 from gmc.runtime.chains import Outcome
 from gmc.runtime.dataset import order
 from gmc.runtime.engine import Engine, Kept, Rows
-from gmc.runtime.exact import TooLarge, log_partition
+from gmc.runtime.exact import Marginals, TooLarge
 from gmc.runtime.examples import Examples
+from gmc.runtime.missing import conditioned, refuse_training_gaps
 from gmc.runtime.optimizer import Optimizer, Stepper
 
 
@@ -63,6 +64,7 @@ class Trainer:
     """Trains a compiled model's parameters in place."""
 
     def __init__(self, compiled: Compiled, train: Examples, params: dict[str, Tensor], seed: int) -> None:
+        refuse_training_gaps(compiled.checked, train)
         self.compiled, self.train, self.params, self.seed = compiled, train, params, seed
         self.cursor, self.losses = Cursor(), Losses()
         self.graphs = {o.name: compiled.training(o.name) for o in compiled.checked.objectives}
@@ -71,6 +73,7 @@ class Trainer:
         self.waiting: dict[str, dict[str, Tensor]] = {}
         for graph in (g for terms in self.graphs.values() for g in terms):
             graph.module.to(self.engine.device)
+        self.marginals = Marginals(compiled)
         self._order: tuple[tuple[str, int], Tensor] | None = None
 
     @property
@@ -178,6 +181,7 @@ class Trainer:
                 self.engine.run(name, about, ended=ended)
             values |= {f"{side}.mean.{n}": v for n, v in ended[name].mean.items()}
             values |= {f"{side}.value.{n}": v for n, v in ended[name].value.items()}
+            values |= {f"{side}.spread.{n}": v for n, v in ended[name].spread.items()}
         out = graph.module(*(values[name] for name in inputs(graph.module)))
         loss, gradient = torch.as_tensor(out["loss"], dtype=torch.float64), dict(out["gradient"])
         for side in graph.exact:
@@ -190,12 +194,12 @@ class Trainer:
         return loss, gradient
 
     def _exact(self, graph: TrainingGraph, side: Side, about: Rows) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean log Z under an exact side, and its gradient."""
+        """The mean log Z under an exact side, and its gradient; a row's own, where the chain clamps what is observed."""
         schedule = self.compiled.schedules[graph.chain(side)]
-        clamped = self.engine.held(graph.chain(side), about)
+        held = self.engine.held(graph.chain(side), about)
+        values = conditioned(self.compiled.checked.model, schedule.chain, schedule.clamped, held, about.values)
         try:
-            marginal = self.compiled.marginal(dict(schedule.clamped))
-            total = log_partition(marginal, self.params, clamped, about.count if clamped else 1, gradient=True)
+            total = self.marginals.log_partition(self.params, values, about.count if values else 1, gradient=True)
         except TooLarge as error:
             raise GmcError([run_errors.too_large(schedule.chain.span, str(error))]) from None
         return total.log_z.mean(), total.gradient
@@ -277,11 +281,13 @@ def taken(compiled: Compiled, stage: Stage, line: Minimize) -> set[str]:
 def _wants(compiled: Compiled, graphs: Mapping[str, tuple[TrainingGraph, ...]]) -> dict[str, tuple[Want, ...]]:
     """What training asks of each chain: statistics, whole values where another chain or a base measure reads them, states where kept."""
     wants: dict[str, set[Want]] = {chain.name: set() for chain in compiled.checked.chains}
+    others: tuple[Want, ...] = ("value", "spread")
     for graph in (g for each in graphs.values() for g in each):
         for side in graph.sides:
             wants[graph.chain(side)].add("mean")
-            if any(name.startswith(f"{side}.value.") for name in inputs(graph.module)):
-                wants[graph.chain(side)].add("value")
+            for want in others:
+                if any(name.startswith(f"{side}.{want}.") for name in inputs(graph.module)):
+                    wants[graph.chain(side)].add(want)
     for chain in compiled.checked.chains:
         for name in chain.needs:
             wants[name].add("value")

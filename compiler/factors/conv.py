@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -29,6 +29,7 @@ class Conv(Factor):
     count as channels. `init`: the standard deviation of first weights.
     """
 
+    separate: ClassVar[bool] = True
     kernel: int = Field(ge=1)
     stride: int = Field(default=1, ge=1)
     padding: int = Field(default=0, ge=0)

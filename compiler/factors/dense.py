@@ -29,6 +29,7 @@ class Dense(Factor):
     """
 
     arities: ClassVar[tuple[int, ...]] = (2, 3)
+    separate: ClassVar[bool] = True
     init: float = Field(default=0.01, ge=0.0)
 
     def mismatch(self, ends: Sequence[Variable]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -31,6 +31,7 @@ class Lattice(Factor):
     `boundary`: `open`, or `periodic` (the last site of an axis meets the first). `init`: the standard deviation of first couplings.
     """
 
+    separate: ClassVar[bool] = True
     coupling: Literal["shared", "axis", "bond"] | float = "shared"
     boundary: Literal["open", "periodic"] = "open"
     init: float = Field(default=0.01, ge=0.0)

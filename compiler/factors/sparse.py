@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -33,6 +33,7 @@ class Sparse(Factor):
     row-major over the shape; in a lateral edge i and j differ. No pair twice. `init`: the standard deviation of first weights.
     """
 
+    separate: ClassVar[bool] = True
     path: Path
     init: float = Field(default=0.01, ge=0.0)
 

@@ -17,6 +17,7 @@ class Tied(FactorWord):
     """
 
     arities: ClassVar[tuple[int, ...]] = (2, 3)
+    separate: ClassVar[bool] = True  # the other edge, which joins the same types, is refused where it is not
     to: EdgeName
 
     def mismatch(self, ends: Sequence[Variable]) -> str | None:

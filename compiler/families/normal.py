@@ -11,13 +11,15 @@ from pydantic import Field
 
 from gmc.compiler.family import Expr, Family, Law, flat
 from gmc.compiler.lazy import torch
-from gmc.dsl.vocabulary import VOCABULARY, Bias
+from gmc.dsl.vocabulary import VOCABULARY, Bias, Tail
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 LOG_PRECISION = "log_precision"
 """The last part of the name of a learned precision, which is kept as its logarithm so that no step makes it negative."""
+LEAST_VARIANCE = 1e-3
+"""The variance from which a learned precision begins at least: a site that hardly varies over the rows would begin all but certain."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,17 @@ class Normal(Family):
         """The logarithm of a learned precision."""
         return {LOG_PRECISION: shape} if self.precision == "learned" else {}
 
-    def initial(self, shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """Precision 1."""
-        return {suffix: torch.zeros(size, dtype=torch.float64) for suffix, size in self.own(shape).items()}
+    @property
+    def tail(self) -> Tail:
+        """That of exp(-beta x^2 / 2)."""
+        return "quadratic"
+
+    def initial(self, shape: tuple[int, ...], variance: Tensor | None) -> dict[str, Tensor]:
+        """The precision of the data, but no variance below `LEAST_VARIANCE`; 1 without data."""
+        if variance is None:
+            return {suffix: torch.zeros(size, dtype=torch.float64) for suffix, size in self.own(shape).items()}
+        first = -variance.clamp(min=LEAST_VARIANCE).log()
+        return {suffix: first.reshape(size).clone() for suffix, size in self.own(shape).items()}
 
     def at(self, theta: Mapping[str, Expr]) -> Law:
         """N(eta, 1 / precision)."""

@@ -9,7 +9,7 @@ import numpy as np
 from gmc.compiler.graph import Term
 from gmc.compiler.region import Region
 from gmc.dsl.errors.phrases import plural
-from gmc.dsl.model import Clamp, Start, Variable
+from gmc.dsl.model import Clamp, Gain, Start, Update, Variable
 from gmc.dsl.vocabulary import Ramp
 
 FIRST = 4
@@ -60,15 +60,28 @@ def count_text(region: Region) -> str:
 
 
 def clamp_source(clamp: Clamp) -> str:
-    """Where a clamped value comes from: `data`, `= 3`, `chain predict`."""
+    """Where a clamped value comes from: `data`, `data where observed`, `= 3`, `chain predict`."""
     if clamp.constant is not None:
         return f"= {clamp.constant:g}"
-    return "data" if clamp.chain is None else f"chain {clamp.chain}"
+    source = "data" if clamp.chain is None else f"chain {clamp.chain}"
+    return f"{source} where observed" if clamp.observed else source
 
 
 def start_source(start: Start) -> str:
     """What a start draws on: `noise`, `persistent(n = 100)`, `chain predict`."""
     return f"chain {start.source}" if isinstance(start.source, str) else str(start.source)
+
+
+def gain_text(gain: Gain) -> str:
+    """A gain as a .gm file writes it: `potent h2 = 0.25`, `impotent v unless surprise(v) > 0.5`."""
+    what = gain.edge or (gain.variable if gain.target is None else f"{gain.variable} -> {gain.target}")
+    said = f"potent {what} = {gain.value}" if gain.value.start or gain.value.end else f"impotent {what}"
+    return said if gain.unless is None else f"{said} unless {gain.unless}"
+
+
+def update_text(update: Update) -> str:
+    """What is done at a site: `Gibbs sampling`, `mean field`."""
+    return {"sample": "Gibbs sampling", "mean": "mean field", "mode": "iterated conditional modes"}[update]
 
 
 def sweeps_text(sweeps: Ramp) -> str:

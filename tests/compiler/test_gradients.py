@@ -242,3 +242,24 @@ def test_lateral_gradients_are_symmetric_to_the_last_bit() -> None:
         assert torch.equal(found[name], found[name].T)
         within = found[name].unflatten(0, (-1, blocks)).unflatten(2, (-1, blocks)).diagonal(dim1=0, dim2=2)
         assert not within.any()
+
+
+def test_mean_field_adds_the_variance_to_learned_precisions() -> None:
+    """With nothing between them the posterior of a latent normal is its prior: the mean-field side cancels the exact one, in rows that hold a part of it too."""
+    text = """
+    model m { observed x : normal(precision = learned)[3]  latent z : normal(precision = learned)[4] }
+    chain held { clamp x where observed  clamp z[0:1] = 2  update mean }
+    chain base { clamp z[0:1] = 2 }
+    objective nll = likelihood(positive = held, negative = exact(base))
+    """
+    compiled = gmc.compile(text).compiled
+    names = {p.name: p.shape for p in compiled.graph.parameters}
+    weights = {n: torch.linspace(-0.7, 0.9, shape[0], dtype=torch.float64) for n, shape in names.items()}
+    x = torch.tensor([[0.5, torch.nan, -1.0], [torch.nan, torch.nan, 2.0]], dtype=torch.float64)
+    _, gradient = train_gradient(compiled, weights, Rows({"x": x}, 2))
+    torch.testing.assert_close(gradient["z.log_precision"], torch.zeros(4, dtype=torch.float64), rtol=0, atol=1e-12)
+    beta, b = weights["x.log_precision"].exp(), weights["x.bias"]
+    seen = ~x.isnan()
+    # of what is observed the derivative of -log N(x; b, 1 / beta) by log beta, of what is not nothing
+    expected = torch.where(seen, beta * (x.nan_to_num() - b) ** 2 / 2 - 0.5, 0.0).mean(0)
+    torch.testing.assert_close(gradient["x.log_precision"], expected, rtol=0, atol=1e-12)

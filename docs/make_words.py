@@ -30,6 +30,7 @@ TITLES: dict[Kind, tuple[str, str]] = {
     "source": ("Data sources", "`data WORD { ... }`"),
     "transform": ("Transforms", "of columns: `v = COLUMN | WORD | WORD`"),
     "start": ("Starts", "of chains: `start WORD`"),
+    "condition": ("Conditions", "of gates, in chains: `impotent v unless WORD(v) > 0.5`"),
     "objective": ("Objectives", "`objective NAME = WORD(...)`"),
     "expectation": ("Expectations", "in place of a chain, in an objective"),
     "optimizer": ("Optimisers", "`minimize OBJECTIVE using WORD(...)`"),

@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from math import inf
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
@@ -131,6 +132,10 @@ Bias = Literal["site", "channel", "none"] | float
 """One a site, one for each index of the first axis, none, or a number that stays fixed."""
 
 
+Tail = Literal["bounded", "quadratic", "factorial", "exponential", "unknown"]
+"""How the base measure bounds what a field may do: a bounded statistic; p(x) that falls as exp(-x^2 / 2), as 1 / x!, as exp(-x) does; or nothing known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What a word finds wrong with where it is used: which argument (None: the whole call), why, a fix, and other places that have to do with it."""
@@ -189,12 +194,29 @@ class FamilyWord(Word):
     def contains(self, value: float) -> bool:
         """Whether `value`, as a user writes it, is in the support."""
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the greatest number in a statistic; infinite where there is none, or none is known."""
+        return (-inf, inf)
+
+    @property
+    def tail(self) -> Tail:
+        """How large values are held down: what may be joined to what is decided by it."""
+        return "bounded" if self.states is not None else "unknown"
+
+    @property
+    def modeless(self) -> str | None:
+        """Why a site has no most probable value at some fields; None where it always has one."""
+        return None
+
 
 class FactorWord(Word):
     """A term of the energy over the statistics of two or three variables."""
 
     kind = "factor"
     arities: ClassVar[tuple[int, ...]] = (2,)
+    separate: ClassVar[bool] = False
+    """Whether each of its weights is a coupling as it stands, so that weights of at most zero are couplings of at most zero."""
 
     def identity(self) -> str:
         """What must be the same for two models to share weights: the word as written, unless it refers to something outside."""

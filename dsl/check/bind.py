@@ -24,6 +24,7 @@ from gmc.dsl.errors import unsupported
 from gmc.dsl.errors import values as errors
 from gmc.dsl.source import Span
 from gmc.dsl.vocabulary import (
+    ConditionWord,
     FactorWord,
     FamilyWord,
     Kind,
@@ -56,6 +57,7 @@ TRANSFORM: Role[TransformWord] = Role("transform")
 SOURCE: Role[SourceWord] = Role("source")
 START: Role[StartWord] = Role("start")
 METRIC: Role[MetricWord] = Role("metric")
+CONDITION: Role[ConditionWord] = Role("condition")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +207,6 @@ def _read_name(context: Context, word: type[Word], argument: Argument, name: syn
         return text
     if argument.takes(bool) and text in {"true", "false"}:
         return text == "true"
-    if (word.word, argument.name, text) in planned.VALUES:
-        context.add(unsupported.value(name.span, word.word, argument.name, text))
-        raise _WrongError
     if any(context.vocabulary.get(kind, text) or planned.is_planned(kind, text) for kind in argument.kinds):
         return _read_nested(context, argument, name)
     if argument.references:

@@ -15,6 +15,7 @@ from gmc.dsl.check.graph import check_model, written_name
 from gmc.dsl.check.imports import Imports, Loader
 from gmc.dsl.check.params import check_params
 from gmc.dsl.check.scope import Scope
+from gmc.dsl.check.surroundings import Surroundings
 from gmc.dsl.diagnostic import Diagnostic, GmcError, has_errors, in_order
 from gmc.dsl.errors import names as name_errors
 from gmc.dsl.errors import objectives as train_errors
@@ -102,7 +103,7 @@ def check(
     columns = _columns(data) if data_tree is None or data is not None else None
 
     chain_trees = list(_all(statements, syntax.Chain))
-    around = chains.Surroundings(graph, columns)
+    around = Surroundings(graph, whole, columns)
     found_chains = [chains.check_chain(context, each, around) for each in chain_trees]
     circular = chains.refuse_circles(context, chain_trees)
     good_chains = () if circular else tuple(chain for chain in found_chains if chain is not None)

@@ -10,6 +10,7 @@ from gmc.dsl.check import values
 from gmc.dsl.check.arguments import arguments
 from gmc.dsl.check.bind import FACTOR, FAMILY, Bound, bind
 from gmc.dsl.check.context import Context
+from gmc.dsl.coupling import Refusal, rule
 from gmc.dsl.errors import graph as errors
 from gmc.dsl.errors import unsupported
 from gmc.dsl.source import Span
@@ -43,7 +44,9 @@ def check_model(context: Context, tree: syntax.Model) -> tuple[model.Model, bool
     if not any(isinstance(item, syntax.Variable) for item in tree.items):
         context.add(errors.no_variables(tree.name.span, tree.name.text))
     doc = tree.docstring.value if tree.docstring else None
-    return model.Model(tree.name.text, variables, edges, tree.span, doc), not context.errors_since(mark)
+    # a size whose param is wrong leaves out its variable, and the edges of that, without an error here
+    whole = not context.errors_since(mark) and len(variables) + len(edges) == len(tree.items)
+    return model.Model(tree.name.text, variables, edges, tree.span, doc), whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +115,12 @@ def _edge(context: Context, tree: syntax.Edge, variables: Mapping[str, model.Var
         related = [(v.span, v.name) for v in dict.fromkeys(ends)]
         context.add(errors.factor_mismatch(factor.span, factor.word.word, why, related))
         return
-    unbounded = [end for end, variable in zip(tree.ends, ends, strict=True) if variable.family.states is None]
-    if len(unbounded) > 1:
+    refused = rule(ends, factor.word)
+    if isinstance(refused, Refusal):
+        unbounded = [end for end, variable in zip(tree.ends, ends, strict=True) if variable.family.tail != "bounded"]
         span = unbounded[0].span.to(unbounded[-1].span)
-        context.add(errors.unbounded_coupling(span, [end.text for end in unbounded]))
+        names = [end.text for end in unbounded]
+        context.add(errors.unbounded_coupling(span, names, refused.reason, refused.help))
         return
     name = written_name(tree)[0]
     doc = tree.docstring.value if tree.docstring else None

@@ -8,15 +8,10 @@ from __future__ import annotations
 from gmc.dsl.vocabulary import Kind
 
 WORDS: dict[Kind, frozenset[str]] = {
-    "family": frozenset({"gamma", "logistic_mixture", "poisson", "relu"}),
+    "family": frozenset({"logistic_mixture"}),
     "objective": frozenset({"adversarial", "autoencoder", "cd", "elbo", "layerwise", "vimco"}),
-    "start": frozenset({"normal", "uniform"}),
-    "metric": frozenset({"surprise"}),
 }
 """By kind. Layers, relaxations and losses occur only in forms that are refused whole."""
-
-VALUES = frozenset({("normal", "precision", "learned")})
-"""Word, argument and value."""
 
 
 def is_planned(kind: Kind, name: str) -> bool:

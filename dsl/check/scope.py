@@ -14,9 +14,7 @@ from gmc.dsl.vocabulary import Vocabulary
 
 What = Literal["param", "net", "variable", "edge", "chain", "objective"]
 
-BUILTIN = frozenset(
-    {"cosine", "false", "learned", "mean", "mode", "patience", "sample", "surprise", "torch", "true", "uniform"}
-)
+BUILTIN = frozenset({"cosine", "false", "learned", "mean", "mode", "patience", "sample", "torch", "true", "uniform"})
 """Names with a meaning of their own that no word is registered under."""
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gmc.dsl import model, syntax
 from gmc.dsl.check.context import Context
+from gmc.dsl.check.gains import meet
 from gmc.dsl.errors import chains as errors
 from gmc.dsl.errors import names as name_errors
 from gmc.dsl.errors import unsupported
 
 
 def check_sweep(
-    context: Context, tree: syntax.Sweep | None, graph: model.Model, free: frozenset[str]
+    context: Context,
+    tree: syntax.Sweep | None,
+    graph: model.Model,
+    free: frozenset[str],
+    gains: Sequence[model.Gain],
 ) -> tuple[tuple[str, ...], ...] | None:
     """The blocks of a written sweep; None where there is none or, with diagnostics, where it is wrong."""
     if tree is None:
@@ -20,7 +25,7 @@ def check_sweep(
     mark = context.mark
     blocks = [tuple(_names(context, block, graph, free)) for block in tree.blocks]
     for block in tree.blocks:
-        _refuse_inner_edges(context, block, graph)
+        _refuse_inner_edges(context, block, graph, gains)
     drawn = {name for block in blocks for name in block}
     missed = [v.name for v in graph.variables if v.name in free - drawn]
     if missed and not context.errors_since(mark):
@@ -47,16 +52,16 @@ def _names(context: Context, block: syntax.Block, graph: model.Model, free: froz
             yield name.text
 
 
-def _refuse_inner_edges(context: Context, block: syntax.Block, graph: model.Model) -> None:
-    """Two different ends of one edge cannot be drawn at once: each depends on the other."""
+def _refuse_inner_edges(context: Context, block: syntax.Block, graph: model.Model, gains: Sequence[model.Gain]) -> None:
+    """Two different ends of one edge cannot be drawn at once where one depends on the other."""
     places = {update.name.text: update.name.span for update in reversed(block.updates)}
     told: set[frozenset[str]] = set()
     for edge in graph.edges:
         inside = [end for end in dict.fromkeys(edge.ends) if end in places]
-        for second in inside[1:]:
-            pair = frozenset((inside[0], second))
-            if pair in told:
+        for at, second in enumerate(inside):
+            other = next((end for end in inside[:at] if meet(gains, edge, end, second)), None)
+            if other is None or {other, second} in told:
                 continue
-            told.add(pair)
-            first, last = sorted((inside[0], second), key=lambda name: places[name].start)
+            told.add(frozenset((other, second)))
+            first, last = sorted((other, second), key=lambda name: places[name].start)
             context.add(errors.edge_in_block(places[last], last, first, edge.name, places[first], edge.span))

@@ -102,9 +102,19 @@ def chain_with_arguments(span: Span, name: str) -> Finding:
 
 @diagnostic("GM414", "unknown update")
 def unknown_update(span: Span, name: str, known: Sequence[str]) -> Finding:
-    """An update that is neither a draw nor a mean."""
+    """An update that is neither a draw, nor a mean, nor a mode."""
     help = did_you_mean(name, known)
     return Finding(f"an update is {one_of(quoted(known))}, and not `{name}`", help if help and "?" in help else None)
+
+
+@diagnostic("GM429", "no mode")
+def no_mode(span: Span, name: str, why: str, declared: Span) -> Finding:
+    """`update mode` of a free variable whose law need not have a most probable value."""
+    return Finding(
+        f"`{name}` has no most probable value: {why}",
+        "write `update mean` or `update sample`",
+        (Related(declared, f"`{name}` is declared here"),),
+    )
 
 
 @diagnostic("GM415", "update of a clamped variable")
@@ -135,3 +145,26 @@ def edge_in_block(span: Span, last: str, first: str, edge: str, other: Span, dec
 def nothing_free(span: Span, name: str) -> Finding:
     """A chain that clamps everything, and that no objective compares."""
     return Finding(f"nothing is free in `{name}`, and no objective compares it", "clamp less, or remove the chain")
+
+
+@diagnostic("GM419", "where observed of what every row has")
+def observed_anyway(span: Span, chain: str | None) -> Finding:
+    """`where observed` beside a constant or beside `from CHAIN`, which leave no gap."""
+    what = "a constant is" if chain is None else f"where `{chain}` ended is"
+    help = "leave out `where observed`, or this; with `where observed` alone the data say which sites are clamped"
+    return Finding(f"{what} known for every row, so that `where observed` clamps all of it", help)
+
+
+@diagnostic("GM420", "start from what is missing")
+def start_from_missing(span: Span, name: str, clamp: Span) -> Finding:
+    """`start v from data` for a variable that is clamped where observed."""
+    related = (Related(clamp, "clamped where observed"),)
+    help = f"write `start {name} from noise`, or no start: then it is drawn from what is known"
+    return Finding(f"what the data have of `{name}` is clamped, and the rest is missing", help, related)
+
+
+@diagnostic("GM421", "start does not fit")
+def start_misfit(span: Span, name: str, start: str, why: str, declared: Span) -> Finding:
+    """A registered start that a variable's type or shape cannot take."""
+    related = (Related(declared, f"`{name}` is declared here"),)
+    return Finding(f"`{name}` cannot start from `{start}`: {why}", None, related)

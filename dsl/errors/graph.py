@@ -81,10 +81,7 @@ def tie_mismatch(span: Span, target: str, here: Sequence[str], there: Sequence[s
 
 
 @diagnostic("GM340", "coupling of unbounded variables")
-def unbounded_coupling(span: Span, names: Sequence[str]) -> Finding:
-    """An edge between variables whose values have no bound, which may leave no normalisable law."""
+def unbounded_coupling(span: Span, names: Sequence[str], reason: str, help: str) -> Finding:
+    """An edge between variables whose values have no bound, whatever weights of which might leave no normalisable law."""
     who = "itself" if len(set(names)) == 1 else all_of(quoted(list(dict.fromkeys(names))[1:]))
-    return Finding(
-        f"`{names[0]}` joined to {who} may have no normalisable law: the values of both are unbounded",
-        "join them through a variable of bounded values, such as a bernoulli",
-    )
+    return Finding(f"`{names[0]}` joined to {who} may have no normalisable law: {reason}", help)

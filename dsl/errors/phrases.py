@@ -12,6 +12,7 @@ _KINDS = {
     "layer": "layer",
     "objective": "objective",
     "expectation": "expectation",
+    "condition": "condition",
     "optimizer": "optimizer",
     "transform": "transform",
     "source": "data source",

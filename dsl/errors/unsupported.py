@@ -17,9 +17,3 @@ def form(span: Span, what: str) -> Finding:
 def word(span: Span, kind: str, name: str) -> Finding:
     """A type, an objective, a start and so on that the language names and this version does not have."""
     return Finding(f"the {kind_name(kind)} `{name}` is part of the language and not supported yet")
-
-
-@diagnostic("GM903", "value not supported yet")
-def value(span: Span, word: str, argument: str, name: str) -> Finding:
-    """A value of an argument that the language names and this version does not take."""
-    return Finding(f"`{argument} = {name}` of `{word}` is part of the language and not supported yet")

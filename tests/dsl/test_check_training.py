@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gmc.dsl.check import load
+from gmc.dsl.check import load, planned
 from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.model import Stage
 from gmc.dsl.vocabulary import Ramp
@@ -208,9 +208,10 @@ def test_directed_edges_are_not_supported_yet() -> None:
     assert codes(text) == ["GM901", "GM901"]
 
 
-def test_planned_words_that_are_registered_are_taken() -> None:
-    assert codes("model m { observed x : relu }") == ["GM902"]
-    assert codes("model m { observed x : normal(precision = learned) }") == ["GM903"]
+def test_planned_words_that_are_registered_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(planned.WORDS, "family", frozenset({"bernoulli", "later"}))
+    assert codes("model m { observed x : later(3) }") == ["GM902"]
+    assert codes("model m { observed x : bernoulli }") == []
 
 
 def test_load(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from gmc.dsl.model import Checked, Variable, chain_of
 from gmc.dsl.vocabulary import (
     Bias,
     ChainName,
+    ConditionWord,
     Count,
     EdgeName,
     ExpectationWord,
@@ -216,6 +217,20 @@ class FromData(StartWord):
 class Persistent(StartWord):
     n: Count
     restart: Probability = 0.0
+
+
+@WORDS.register("normal")
+class Law(StartWord):
+    mean: float = 0.0
+    deviation: float = Field(default=1.0, gt=0.0)
+
+    def misfit(self, variable: Variable) -> str | None:
+        return None if variable.family.states is None else f"its values are {variable.family.support}"
+
+
+@WORDS.register("surprise")
+class Surprise(ConditionWord):
+    pass
 
 
 @WORDS.register("pseudo")

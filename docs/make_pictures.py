@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,12 @@ sample runs/label_rbm --chain any --clamp y=7 --chains 64 --out sevens.png
 """
 
 
+TUTORIALS = ("schedules.md",)
+"""Pages whose Python draws their pictures."""
+
+
 def main() -> None:
-    """Runs the commands in a temporary folder, and keeps what they draw."""
+    """Runs the commands and the tutorials in a temporary folder, and keeps what they draw."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copytree(ROOT / "examples", folder / "examples")
@@ -31,6 +36,10 @@ def main() -> None:
         for line in COMMANDS.splitlines():
             command = [sys.executable, "-m", "gmc", *line.split()]
             subprocess.run(command, cwd=folder, check=True, env={**os.environ, "PYTHONPATH": path})
+        for page in TUTORIALS:
+            text = (ROOT / "docs" / "tutorials" / page).read_text(encoding="utf-8")
+            code = "\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+            subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, env={**os.environ, "PYTHONPATH": path})
         shutil.copy(folder / "runs/rbm/filters-v_h.png", folder / "filters.png")
         for picture in (*folder.glob("*.svg"), *folder.glob("*.png")):
             shutil.copy(picture, PICTURES / picture.name)

@@ -15,13 +15,15 @@ from gmc.compiler.pictures.timeline import Column, Message, Node, Phase, Timelin
 
 GUTTER = 44.0
 PRODUCT_ROOM = 34.0
-ARRIVAL = 13.0
-"""Between two messages with labels that reach one node."""
+ARRIVAL = 16.0
+"""Between two messages that reach one node, where labels or the marks of gates stand between them."""
 ONCE_STEP = 24.0
 """Between two nodes in one lane that are computed once."""
 SIDE = 16.0
 BETWEEN = 14.0
 LANE_GAP = 20.0
+SPREAD = 0.85
+"""The share of a node's side over which arrows are spread."""
 LOOP = 22.0
 HEAD = 46.0
 FOOT = 12.0
@@ -136,17 +138,19 @@ def _gutter(phase: Phase, column: Column, place: int, joined: set[int]) -> float
 def _sizes(
     timeline: Timeline, size: Callable[[Node], tuple[float, float]], label: Callable[[Message], float]
 ) -> dict[int, tuple[float, float]]:
-    """The sizes of nodes, high enough that the labels of what they read stand above one another."""
+    """The sizes of nodes, high enough that labels and marks of what they read stand above one another."""
     arriving: dict[int, int] = {}
+    marked: set[int] = set()
     for message in timeline.messages:
-        if label(message):
-            count = 1 if message.joined else len(message.origins)
-            arriving[message.target.number] = arriving.get(message.target.number, 0) + count
+        number = message.target.number
+        arriving[number] = arriving.get(number, 0) + (1 if message.joined else len(message.origins))
+        if label(message) or message.gates:
+            marked.add(number)
     sizes = {}
     for node in timeline.nodes:
         width, height = size(node)
-        # labels stand above arrows, so one fits any node, and of a few the first stands above the node's middle
-        sizes[node.number] = width, max(height, ARRIVAL * (arriving.get(node.number, 0) + 1) / 0.85)
+        least = ARRIVAL * (arriving[node.number] + 1) / SPREAD if node.number in marked else 0.0
+        sizes[node.number] = width, max(height, least)
     return sizes
 
 
@@ -166,13 +170,15 @@ def _heights(
             once.setdefault(lane, []).append(node)
             continue
         # a gate stands above its variable
-        rank = (-int(node.region.sites[0]), int(node.region.sites.size)) if node.gate is None else (1, 0)
-        first.setdefault(lane, (place[node.region.name], *rank))
+        among, extent = (-int(node.region.sites[0]), int(node.region.sites.size)) if node.gate is None else (1, 0)
+        first.setdefault(lane, (place[node.region.name], among, extent))
         height[lane] = max(height.get(lane, 0.0), sizes[node.number][1])
         over[lane] = max(over.get(lane, 0.0), LOOP if node.number in loops else 0.0)
-    direct = {lane_of(n) for m in timeline.messages if m.target.phase != "once" for n in m.origins}
+    heard = [n for m in timeline.messages if m.target.phase != "once" for n in m.origins]
+    direct = {lane_of(node) for node in heard if node.phase != "once"}
     direct |= {lane_of(node) for node, _ in timeline.tests}
-    y, middles = 0.0, {}
+    y = 0.0
+    middles: dict[int, float] = {}
     for lane in sorted(first, key=lambda lane: (first[lane], lane)):
         offsets = _offsets(len(once.get(lane, ())), through=lane in direct)
         high = max([height[lane] / 2, *(offset + ONCE_STEP / 2 for offset in offsets)])
@@ -209,7 +215,7 @@ def arrivals(messages: Sequence[Message], layout: Layout) -> dict[tuple[int, int
         arriving.sort()
         for index, (_, place, source) in enumerate(arriving):
             share = (index + 1) / (len(arriving) + 1) - 0.5
-            ends[place, source] = x, y + share * box.height * 0.85
+            ends[place, source] = x, y + share * box.height * SPREAD
     return ends
 
 

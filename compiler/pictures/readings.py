@@ -91,8 +91,10 @@ class _Teller:
         """The draws of a block, where beside what is clamped the regions of `known` have values."""
         unswept = where == "opening" or (self.schedule.chain.sweeps.constant and not self.schedule.chain.sweeps.end)
         progress = 0.0 if unswept else 1.0 if where == "deferred" else None
+        every: dict[Kind, Mapping[str, Region]] = {"clamped": self.schedule.clamped}
+        every.update(known)
         for region in block:
-            readings = tuple(self._readings(region, {"clamped": self.schedule.clamped, **known}, first=unswept))
+            readings = tuple(self._readings(region, every, first=unswept))
             yield Draw(where, number, region, readings, progress)
 
     def _readings(
@@ -108,7 +110,9 @@ class _Teller:
                 if end == slot:
                     continue
                 reach = meets(term, slot, end, target)
-                held = [(kind, regions[variable.name]) for kind, regions in known.items() if variable.name in regions]
+                held: list[tuple[Kind, Region]] = [
+                    (kind, regions[variable.name]) for kind, regions in known.items() if variable.name in regions
+                ]
                 parts = [Source(Region(variable, np.intersect1d(reach, region.sites)), kind) for kind, region in held]
                 ends.append([part for part in parts if part.region.sites.size])
             for choice in product(*ends):

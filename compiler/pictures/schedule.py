@@ -22,7 +22,7 @@ BEND = 36.0
 """How far before a node, or before its labels, a message leaves the lane of its source."""
 JOINT = 7.0
 """The side of the square that stands for a product."""
-VALVE = 11.0
+VALVE = 10.0
 """The width of the diamond where a gate lets a message through."""
 
 
@@ -91,7 +91,8 @@ def _draw_message(picture: Dot, message: Message, source: Node, layout: Layout, 
         path = across(start, target)
     else:
         path = wire(start.right, end, BEND, arrow=True, room=layout.rooms[message.target.number])
-    picture.edge(_name(source), _name(message.target), pos=path, **message_look(message), **_label(message, end))
+    look = message_look(message, thin=message.once)
+    picture.edge(_name(source), _name(message.target), pos=path, **look, **_label(message, end))
 
 
 def _label(message: Message, end: Point | None) -> dict[str, str]:
@@ -104,18 +105,22 @@ def _label(message: Message, end: Point | None) -> dict[str, str]:
 
 def _draw_joint(picture: Dot, place: int, message: Message, layout: Layout, end: Point) -> None:
     """What several things must come together for: a square for their product, a diamond where a gate is among them."""
-    joint, look = f"product_{place}", message_look(message)
+    joint = f"product_{place}"
     room = layout.rooms[message.target.number]
     middle = (end[0] - 26.0 - room, end[1])
     across_it = VALVE if message.gates else JOINT
-    shape = {"shape": "diamond", "fillcolor": style.PAPER} if message.gates else {"shape": "square", "fillcolor": style.INK}
+    shape = (
+        {"shape": "diamond", "fillcolor": style.PAPER} if message.gates else {"shape": "square", "fillcolor": style.INK}
+    )
     side = f"{across_it / 72:.3f}"
     at = {"pos": f"{middle[0]:.1f},{middle[1]:.1f}", "width": side, "height": side, "fixedsize": "true"}
     picture.node(joint, label="", tooltip=message.term.name, **shape, **at)
     for node in message.origins:
         path = wire(layout.nodes[node.number].right, (middle[0] - across_it / 2, middle[1]), BEND, arrow=False)
+        look = message_look(message, thin=node.phase == "once")
         picture.edge(_name(node), joint, pos=path, arrowhead="none", **look)
     path = wire((middle[0] + across_it / 2, middle[1]), end, BEND, arrow=True, room=room)
+    look = message_look(message, thin=False)
     picture.edge(joint, _name(message.target), pos=path, **look, **_label(message, end))
 
 

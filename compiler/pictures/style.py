@@ -14,7 +14,7 @@ SOFT = "#6b6b6b"
 FAINT = "#b4b4b4"
 CLAMPED = "#d4d4d4"
 OBSERVED = "#e4e4e4"
-STRIPES = ":".join(["#e4e4e4", "#ffffff"] * 6)
+PARTLY = "#d4d4d4;0.5:#ffffff"
 """The fill of what rows may hold in part."""
 PANEL = "#f6f6f6"
 PAPER = "#ffffff"

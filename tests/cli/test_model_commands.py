@@ -33,6 +33,24 @@ def test_schedules_as_text(here: Path) -> None:
     assert "v[:, 4:]" in one
 
 
+def test_schedules_started_from_another_chain(here: Path) -> None:
+    text = invoke("schedule", "tiny.gm", "--chain", "inpaint", "--from", "posterior").stdout
+    assert "from chain posterior" in text
+    plain = invoke("schedule", "tiny.gm", "--chain", "inpaint").stdout
+    assert "pass 0" in plain and "pass 0   1." not in text
+    assert invoke("schedule", "tiny.gm", "--chain", "inpaint", "--from", "posterior", "-o", "s.dot").exit_code == 0
+    assert "from chain posterior" in (here / "s.dot").read_text()
+
+
+def test_schedules_say_whether_their_energy_is_stationary(here: Path) -> None:
+    text = invoke("schedule", "tiny.gm", "--chain", "dreaming").stdout
+    assert "  law      stationary energy: that of the model\n" in text
+    assert "  law      stationary energy: that of the model\n" in invoke("info", "tiny.gm").stdout
+    invoke("schedule", "tiny.gm", "-o", "all.json")
+    found = json.loads((here / "all.json").read_text())
+    assert all(chain["stationary"] is True and chain["why"].startswith("stationary energy") for chain in found)
+
+
 def test_schedules_as_data(here: Path) -> None:
     assert invoke("schedule", "tiny.gm", "-o", "all.json").exit_code == 0
     found = json.loads((here / "all.json").read_text())
@@ -77,6 +95,9 @@ def test_graph_as_text(here: Path) -> None:
     [
         (["schedule", "tiny.gm", "--chain", "dreamin"], 2, "GM730"),
         (["schedule", "tiny.gm", "-o", "s.svg"], 2, "GM814"),
+        (["schedule", "tiny.gm", "--from", "posterior"], 2, "GM814"),
+        (["schedule", "tiny.gm", "--chain", "inpaint", "--from", "nowhere"], 2, "GM730"),
+        (["schedule", "tiny.gm", "--chain", "inpaint", "--from", "inpaint"], 2, "GM744"),
         (["schedule", "tiny.gm", "-o", "s.gif"], 2, "GM813"),
         (["schedule", "tiny.gm", "-o", "s"], 2, "GM813"),
         (["schedule", "tiny.gm", "-o", "no/where.json"], 1, "GM700"),

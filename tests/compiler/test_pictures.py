@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
+from html import unescape
 from itertools import product
 from pathlib import Path
 
@@ -20,18 +22,22 @@ from gmc.compiler.errors import no_graphviz
 from gmc.compiler.factor import Complete
 from gmc.compiler.graph import FactorGraph, Term, build_graph
 from gmc.compiler.pictures.layout import Box, lane_of, lay_out
+from gmc.compiler.pictures.looks import label_width, size
 from gmc.compiler.pictures.model import graph_dot
 from gmc.compiler.pictures.names import part_name
+from gmc.compiler.pictures.pruned import idle_starts
 from gmc.compiler.pictures.render import render, svg
-from gmc.compiler.pictures.schedule import BEND, _size, schedule_dot, schedule_json, schedule_text
-from gmc.compiler.pictures.timeline import unroll
+from gmc.compiler.pictures.schedule import BEND, schedule_dot, schedule_json, schedule_text
+from gmc.compiler.pictures.walk import unroll
 from gmc.compiler.region import Region, sites_of
 from gmc.compiler.schedule import Schedule, build_schedule
+from gmc.compiler.stationary import stationarity
+from gmc.dsl.check import load_source
 from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.errors.catalogue import explain
-from gmc.dsl.model import Chain, Clamp, Edge, Model, Start, Variable
+from gmc.dsl.model import Chain, Clamp, Edge, Gain, Gate, Model, Operator, Start, Update, Variable
 from gmc.dsl.source import Source
-from gmc.dsl.vocabulary import VOCABULARY, FactorWord, FamilyWord, Ramp, StartWord
+from gmc.dsl.vocabulary import VOCABULARY, ConditionWord, FactorWord, FamilyWord, Ramp, StartWord
 
 SPAN = Source("test.gm", "model").span(0, 5)
 
@@ -72,9 +78,28 @@ def chain(
     starts: Iterable[Start] = (),
     sweeps: Ramp | int = 1,
     sweep: tuple[tuple[str, ...], ...] | None = None,
+    gains: Iterable[Gain] = (),
+    update: Update = "sample",
 ) -> Chain:
     length = sweeps if isinstance(sweeps, Ramp) else Ramp(float(sweeps), float(sweeps))
-    return Chain(name, tuple(clamps), tuple(starts), sweep, length, "sample", SPAN)
+    return Chain(name, tuple(clamps), tuple(starts), sweep, length, update, SPAN, gains=tuple(gains))
+
+
+def potent(what: str, value: float | Ramp, target: str | None = None, unless: Gate | None = None) -> Gain:
+    """A gain of a variable, or of an edge, whose name has an underscore or is `labels`."""
+    of_edge = "_" in what or what == "labels"
+    ramp = value if isinstance(value, Ramp) else Ramp(value, value)
+    return Gain(None if of_edge else what, target, what if of_edge else None, ramp, SPAN, unless)
+
+
+def surprise(of: str, threshold: float, operator: Operator = ">") -> Gate:
+    word = VOCABULARY.get("condition", "surprise")
+    assert word is not None and issubclass(word, ConditionWord)
+    return Gate(word(of=of), operator, threshold, SPAN)
+
+
+def observed(name: str, part: tuple[tuple[int, int], ...] | None = None) -> Clamp:
+    return Clamp(name, part, SPAN, observed=True)
 
 
 def whole(name: str) -> Clamp:
@@ -116,7 +141,13 @@ BOLTZMANN = model(
     [edge("v", "v"), edge("h", "h"), edge("v", "h")],
 )
 
+DBM3 = model(
+    "dbm3",
+    [variable("v", BIT, 4, 4, observed=True), variable("h1", BIT, 5), variable("h2", BIT, 6), variable("h3", BIT, 2)],
+    [edge("v", "h1"), edge("h1", "h2"), edge("h2", "h3")],
+)
 RIGHT = Clamp("v", ((0, 8), (4, 8)), SPAN)
+GATED = potent("v", 0.0, unless=surprise("v", 0.5))
 CASES: dict[str, tuple[FactorGraph, Chain]] = {
     "dreaming": (RBM, chain(sweeps=3)),
     "posterior": (RBM, chain(clamps=[whole("v")])),
@@ -136,6 +167,52 @@ CASES: dict[str, tuple[FactorGraph, Chain]] = {
     "third order in part": (POTTS, chain(clamps=[Clamp("x", ((1, 3),), SPAN), Clamp("y", ((0, 1),), SPAN)], sweeps=2)),
     "lateral": (LATERAL, chain(sweeps=2)),
     "lateral in part": (LATERAL, chain(clamps=[Clamp("v", ((0, 1),), SPAN)], sweeps=2)),
+    "present at hand": (DBM3, chain(clamps=[whole("v")], sweeps=3, gains=[potent("h2", 0.25)])),
+    "daydreaming": (DBM3, chain(clamps=[whole("v")], sweeps=2, gains=[potent("v", 0.0)])),
+    "zoned out": (DBM3, chain(clamps=[whole("v")], sweeps=2, gains=[GATED])),
+    "zoned out in part": (
+        DBM3,
+        chain(clamps=[Clamp("v", ((0, 4), (2, 4)), SPAN)], sweeps=2, gains=[GATED, potent("h1", 0.5, target="v")]),
+    ),
+    "two gates": (
+        DBM3,
+        chain(
+            clamps=[whole("v"), whole("h3")],
+            sweeps=2,
+            gains=[GATED, potent("h3", 0.0, unless=surprise("h3", 0.1)), potent("h2", 0.0, "h1", surprise("v", 2.0))],
+        ),
+    ),
+    "annealed": (DBM3, chain(sweeps=3, gains=[potent("v_h1", Ramp(0.0, 1.0)), potent("h2", Ramp(0.5, 1.0))])),
+    "tempered": (RBM, chain(clamps=[RIGHT], sweeps=2, gains=[potent("v_h", 3.0)])),
+    "missing": (DBM3, chain(clamps=[observed("v")], sweeps=2)),
+    "missing, started": (DBM3, chain(clamps=[observed("v")], starts=[Start(("v", "h3"), start("noise"), SPAN)])),
+    "missing, started and read": (RBM, chain(clamps=[observed("v")], starts=[Start(("v",), start("data"), SPAN)])),
+    "missing in part": (
+        ISING,
+        chain(clamps=[Clamp("s", ((0, 1), (0, 4)), SPAN), observed("s", ((1, 3), (0, 4)))], sweeps=2),
+    ),
+    "missing, gated": (
+        DBM3,
+        chain(clamps=[observed("v")], sweeps=2, gains=[potent("v", 0.0, "h1", surprise("v", 0.5, "<="))]),
+    ),
+    "one after the other": (
+        DBM3,
+        chain(clamps=[whole("v")], sweeps=2, gains=[potent("h2", 0.0), potent("h1", 0.5, target="h2")]),
+    ),
+    "third order gated": (
+        POTTS,
+        chain(
+            clamps=[whole("x"), Clamp("y", ((1, 3),), SPAN)],
+            sweeps=2,
+            gains=[potent("z", 0.0, "y", surprise("x", 1.0)), potent("x_y_z", 1.5)],
+        ),
+    ),
+    "lateral gated": (
+        LATERAL,
+        chain(clamps=[Clamp("v", ((0, 2),), SPAN)], sweeps=2, gains=[potent("v", 0.0, "v", surprise("v", 1.0))]),
+    ),
+    "nothing to sweep": (RBM, chain(clamps=[whole("v")], gains=[potent("v", Ramp(0.0, 0.5))], sweeps=3)),
+    "pass 0 alone": (RBM, chain(clamps=[whole("v")], gains=[potent("v", Ramp(0.25, 0.5))], sweeps=0)),
 }
 cases = pytest.mark.parametrize(("graph", "given"), CASES.values(), ids=CASES)
 
@@ -172,75 +249,143 @@ def meet(term: Term, a: int, i: int, b: int, j: int) -> bool:
     return (i, j) in pairs or (j, i) in pairs if term.edge.lateral else ((i, j) if a < b else (j, i)) in pairs
 
 
-Arrow = tuple[str, frozenset[str], str, bool]
+Label = tuple[str, object]
+Arrow = tuple[str, frozenset[Label], Label, bool, float]
+"""Term, values and gates read, value drawn, whether it was computed once, gain."""
+
+
+def gain_of(chain: Chain, term: Term, slot: int, progress: float | None) -> tuple[float, frozenset[Label]] | None:
+    """What scales a message, and the gates that let it through; None where it is not sent. `progress` is None in pass 0."""
+    scale, gates = 1.0, set()
+    others = [end.name for n, end in enumerate(term.ends) if n != slot]
+    for gain in chain.gains:
+        if gain.edge != term.name and not (gain.variable in others and gain.target in (None, term.ends[slot].name)):
+            continue
+        if gain.unless is not None and progress is not None:
+            gates.add(("gate", str(gain.unless)))
+            continue
+        if gain.value.start == 0.0 and (progress is None or gain.value.end == 0.0):
+            return None
+        scale *= gain.value.at(progress or 0.0)
+    return scale, frozenset(gates)
 
 
 def expected_arrows(graph: FactorGraph, schedule: Schedule, sweeps: int) -> set[Arrow]:
-    """Term, nodes read, node drawn, and whether all that is read is clamped: by walking through time a site at a time."""
-    holder: dict[tuple[str, int], str] = {}
-    count = 0
-    clamped: set[str] = set()
-    for clamp in schedule.chain.clamps:
-        name = f"n{count}"
-        count += 1
-        clamped.add(name)
-        holder.update(
-            {(clamp.variable, s): name for s in sites_of(graph.model.variable(clamp.variable), clamp.part).tolist()}
-        )
-    for supplied in schedule.supplied:
-        if supplied in schedule.active:
-            holder.update({(supplied, s): f"n{count}" for s in schedule.active[supplied].sites.tolist()})
-            count += 1
+    """What the picture must show: by walking through time a site at a time."""
+    holder: dict[tuple[str, int], Label] = {}
+    idle = idle_starts(graph, schedule)
+    for number, clamp in enumerate(c for c in schedule.chain.clamps if not c.observed):
+        sites = sites_of(graph.model.variable(clamp.variable), clamp.part).tolist()
+        holder.update({(clamp.variable, s): ("clamped", number) for s in sites})
+    for name, region in schedule.masked.items():
+        if name not in schedule.supplied:
+            holder.update({(name, s): ("held", name) for s in region.sites.tolist()})
+    for name in schedule.supplied:
+        if name in schedule.active and name not in idle:
+            holder.update({(name, s): ("start", name) for s in schedule.active[name].sites.tolist()})
     arrows: set[Arrow] = set()
+    passes = [(0, block) for block in schedule.pass_0]
+    passes += [(number, block) for number in range(1, sweeps + 1) for block in schedule.blocks]
+    passes += [(sweeps, block) for block in schedule.deferred]
     order = {v.name: n for n, v in enumerate(graph.variables)}
-    deferred = (schedule.deferred,) if schedule.deferred else ()
-    for block in (*schedule.pass_0, *(b for _ in range(sweeps) for b in schedule.blocks), *deferred):
-        drawn = {}
+    count = 0
+    swept = {region.name for block in schedule.blocks for region in block} if sweeps else set()
+    for number, block in passes:
+        progress = None if number == 0 else 1.0 if sweeps == 1 else (number - 1) / (sweeps - 1)
+        drawn: dict[tuple[str, int], Label] = {}
         for region in sorted(block, key=lambda r: order[r.name]):
-            target = f"n{count}"
+            target: Label = ("drawn", count)
             count += 1
             drawn.update({(region.name, s): target for s in region.sites.tolist()})
-            for term in graph.terms:
-                names = [v.name for v in term.ends]
-                if region.name not in names:
-                    continue
-                slot = len(names) - 1 - names[::-1].index(region.name)
-                held = [
-                    {
-                        holder[names[end], j]
-                        for j in range(term.ends[end].sites)
-                        if (names[end], j) in holder and any(meet(term, slot, i, end, j) for i in region.sites.tolist())
-                    }
-                    for end in range(len(names))
-                    if end != slot
-                ]
-                halves = [[part for part in (h & clamped, h - clamped) if part] for h in held]
-                for choice in product(*halves):
-                    read = set().union(*choice)
-                    arrows.add((term.name, frozenset(read), target, read <= clamped))
+            for term, slot, choice in heard(graph, region, holder):
+                sent = gain_of(schedule.chain, term, slot, progress)
+                if sent is not None:
+                    fixed = all(label[0] == "clamped" for part in choice for label in part)
+                    read = frozenset().union(*choice) | sent[1]
+                    arrows.add((term.name, read, target, fixed and region.name in swept, sent[0]))
         holder.update(drawn)
     return arrows
 
 
+def heard(
+    graph: FactorGraph, region: Region, holder: dict[tuple[str, int], Label]
+) -> Iterable[tuple[Term, int, tuple[set[Label], ...]]]:
+    """The messages into a region, with the values at each other end, clamped ones apart."""
+    for term in graph.terms:
+        names = [v.name for v in term.ends]
+        if region.name not in names:
+            continue
+        slot = len(names) - 1 - names[::-1].index(region.name)
+        held = [
+            {
+                holder[names[end], j]
+                for j in range(term.ends[end].sites)
+                if (names[end], j) in holder and any(meet(term, slot, i, end, j) for i in region.sites.tolist())
+            }
+            for end in range(len(names))
+            if end != slot
+        ]
+        parts = [
+            ({label for label in h if label[0] == "clamped"}, {label for label in h if label[0] != "clamped"})
+            for h in held
+        ]
+        for choice in product(*([part for part in both if part] for both in parts)):
+            yield term, slot, choice
+
+
+def labels_of(dot: str) -> dict[str, Label]:
+    """What each node of a picture is, by its look; those that hold values are counted by kind."""
+    labels: dict[str, Label] = {}
+    counts = {"clamped": 0, "drawn": 0}
+    numbered = [(name, look) for name, look in nodes_of(dot).items() if re.fullmatch(r"n\d+", name)]
+    for name, look in sorted(numbered, key=lambda each: int(each[0][1:])):
+        variable = look["tooltip"].partition(" :")[0].partition("[")[0]
+        if look.get("shape") == "diamond":
+            labels[name] = "gate", unescape(re.sub("<.*?>", "", look["label"][1:-1]))
+        elif "once a run" in look["tooltip"]:
+            labels[name] = "once", name
+        elif "dashed" in look["style"]:
+            labels[name] = "start", variable
+        elif look["style"] == "filled" and "peripheries" not in look:
+            labels[name] = "held", variable
+        else:
+            kind = "clamped" if look.get("fillcolor") == "#d4d4d4" else "drawn"
+            labels[name] = kind, counts[kind]
+            counts[kind] += 1
+    return labels
+
+
 def drawn_arrows(dot: str) -> set[Arrow]:
     """The same as read off the picture."""
+    labels = labels_of(dot)
     into: dict[str, set[str]] = {}
-    messages: list[tuple[str, str, str, bool]] = []
+    messages: dict[tuple[str, str, bool, float, str], set[str]] = {}
     for tail, head, look in edges_of(dot):
+        if look.get("style") == "dotted" or look["tooltip"].startswith("looked at"):
+            continue
         if head.startswith("product"):
             into.setdefault(head, set()).add(tail)
             assert look["arrowhead"] == "none"
-        elif look.get("style") != "dotted":
-            messages.append((look["tooltip"].split(":")[0], tail, head, look.get("style") == "dashed"))
-    arrows: set[Arrow] = set()
-    plain: dict[tuple[str, str, bool], set[str]] = {}
-    for term, tail, head, once in messages:
+            continue
+        gain = re.search("\N{MULTIPLICATION SIGN} (.*)", look.get("label", ""))
+        once = labels.get(tail, ("product", tail))[0] == "once"
+        key = look["tooltip"].split(":")[0], head, once, float(gain[1]) if gain else 1.0, ""
         if tail in into:
-            arrows.add((term, frozenset(into.pop(tail)), head, once))
+            arriving = into.pop(tail)
+            assert (look.get("style") == "dashed") == any(labels[n][0] == "gate" for n in arriving)
+            once = any(labels[n][0] == "once" for n in arriving)
+            messages[key[0], head, once, key[3], tail] = arriving
         else:
-            plain.setdefault((term, head, once), set()).add(tail)
+            assert look.get("style") != "dashed"
+            messages.setdefault(key, set()).update([tail])
     assert not into, "a product that goes nowhere"
-    return arrows | {(term, frozenset(tails), head, once) for (term, head, once), tails in plain.items()}
+    sources = {head: tails for (_, head, *_), tails in messages.items() if labels[head][0] == "once"}
+
+    def read(tails: set[str]) -> frozenset[Label]:
+        return frozenset(labels[n] for tail in tails for n in sources.get(tail, {tail}))
+
+    found = {(key[0], read(tails), labels[key[1]], key[2], key[3]) for key, tails in messages.items()}
+    return {arrow for arrow in found if arrow[2][0] != "once"}
 
 
 @cases
@@ -249,14 +394,14 @@ def test_arrows_are_the_messages(graph: FactorGraph, given: Chain) -> None:
     found = drawn_arrows(schedule_dot(graph, schedule, sweeps_shown=3))
     wanted = expected_arrows(graph, schedule, int(given.sweeps.start))
     assert found == wanted
-    assert wanted
+    assert wanted or given.gains
 
 
 @cases
 def test_each_region_is_a_node(graph: FactorGraph, given: Chain) -> None:
     schedule = build_schedule(graph, given)
     nodes = {k: v for k, v in nodes_of(schedule_dot(graph, schedule, 3)).items() if re.fullmatch(r"n\d+", k)}
-    for block in (*schedule.blocks, *schedule.pass_0, schedule.deferred):
+    for block in (*schedule.blocks, *schedule.pass_0, *schedule.deferred):
         for region in block:
             shown = [n for n in nodes.values() if n["tooltip"].startswith(f"{part_name(region)} :")]
             assert shown
@@ -281,10 +426,176 @@ def test_clamped_nodes_look_clamped() -> None:
 
 
 def test_starts_say_where_they_come_from() -> None:
-    given = chain(starts=[Start(("v",), start("persistent", n=100), SPAN), Start(("h",), start("noise"), SPAN)])
-    nodes = nodes_of(schedule_dot(RBM, build_schedule(RBM, given)))
+    starts = [Start(("h1",), start("persistent", n=100), SPAN), Start(("h3",), start("noise"), SPAN)]
+    nodes = nodes_of(schedule_dot(DBM3, build_schedule(DBM3, chain(starts=starts))))
     assert "dashed" in nodes["n0"]["style"] and "from persistent(n = 100)" in nodes["n0"]["label"]
     assert "from noise" in nodes["n1"]["label"]
+
+
+def test_starts_that_nothing_reads_are_left_out() -> None:
+    given = chain(starts=[Start(("v", "h"), start("noise"), SPAN)])
+    schedule = build_schedule(RBM, given)
+    dot = schedule_dot(RBM, schedule)
+    assert {label for label in labels_of(dot).values() if label[0] == "start"} == {("start", "h")}
+    assert "left out, since nothing reads it before it is drawn again: the start of v" in dot
+    assert schedule_json(RBM, schedule)["pruned"]["starts"] == ["v"]
+    alone = schedule_dot(RBM, build_schedule(RBM, replace(given, sweeps=Ramp(0.0, 0.0))))
+    assert {("start", "v"), ("start", "h")} <= set(labels_of(alone).values()), "pass 0 alone stores them"
+
+
+# ── Gains, gates, what is held, what is hoisted ─────────────────────────────────────────────────────────────────────
+
+
+def widths(dot: str, head: str) -> set[float]:
+    """The weights of the arrows into the values of a variable."""
+    names = {name for name, look in nodes_of(dot).items() if look.get("tooltip", "").startswith(f"{head} :")}
+    return {float(look.get("penwidth", "1.1")) for _, to, look in edges_of(dot) if to in names}
+
+
+@pytest.mark.parametrize(
+    ("gain", "wide"),
+    [(0.5, 0.55), (1.0, 1.1), (2.0, 2.2), (100.0, 4.5), (0.01, 0.3)],
+    ids=["half", "full", "double", "huge", "tiny"],
+)
+def test_weight_of_an_arrow_is_its_gain(gain: float, wide: float) -> None:
+    dot = schedule_dot(RBM, build_schedule(RBM, chain(gains=[potent("v_h", gain)])))
+    assert widths(dot, "v") == widths(dot, "h") == {wide}
+    assert (f"\N{MULTIPLICATION SIGN} {gain:g}" in dot) == (gain != 1.0)
+    assert ("weight of an arrow" in dot) == (gain != 1.0)
+
+
+def test_ramps_show_where_they_stand() -> None:
+    def told(sweeps: Ramp | int) -> set[str]:
+        given = chain(sweeps=sweeps, gains=[potent("v_h", Ramp(0.0, 1.0))])
+        dot = schedule_dot(RBM, build_schedule(RBM, given))
+        return {look["label"][2:] for _, _, look in edges_of(dot) if "label" in look}
+
+    assert told(20) == {"0", "0.053", "1"}
+    assert told(Ramp(1.0, 25.0)) == {"0 -> 1", "1"}, "how far it has come is not known"
+    assert told(1) == {"1"}
+
+
+def test_messages_of_gain_0_are_listed_and_not_drawn() -> None:
+    schedule = build_schedule(*CASES["daydreaming"])
+    dot = schedule_dot(DBM3, schedule)
+    clamped = next(name for name, label in labels_of(dot).items() if label[0] == "clamped")
+    assert not [edge for edge in edges_of(dot) if clamped in edge[:2]]
+    assert "gain 0, never sent: v \N{RIGHTWARDS ARROW} h1" in dot
+    assert "  left out v -> h1                  gain 0: never sent along v_h1\n" in schedule_text(DBM3, schedule)
+    data = schedule_json(DBM3, schedule)
+    assert data["pruned"]["messages"] == [{"edge": "v_h1", "from": ["v"], "to": "h1"}]
+    assert not [m for m in data["messages"] if m["edge"] == "v_h1"]
+
+
+def test_a_gate_looks_at_its_variable_and_its_neighbours() -> None:
+    graph, given = CASES["zoned out in part"]
+    timeline = unroll(graph, build_schedule(graph, given), 3)
+    for group in timeline.groups[2:]:
+        (gate,) = group.columns[0].nodes
+        looked = [node for node, at in timeline.tests if at is gate]
+        assert {(n.region.name, n.phase == "clamped") for n in looked} == {("v", True), ("h1", False)}
+        before = max(
+            n.number for n in timeline.nodes if n.region.name == "h1" and n.number < gate.number and n.phase != "once"
+        )
+        assert max(n.number for n in looked) == before, "as the sweep starts"
+    assert not any(m.gates for m in timeline.messages if m.target.phase == "pass"), "closed in pass 0"
+    dot = schedule_dot(graph, build_schedule(graph, given))
+    assert "diamond: a gate" in dot and "dashed arrow: sent where the gate is open" in dot
+
+
+def test_gates_also_look_at_sites_beside_them() -> None:
+    timeline = unroll(LATERAL, build_schedule(*CASES["lateral gated"]), 1)
+    gate = next(n for n in timeline.nodes if n.phase == "gate")
+    looked = [node for node, at in timeline.tests if at is gate]
+    assert sorted((n.region.name, n.region.sites.tolist()) for n in looked) == [
+        ("h", [0, 1]),
+        ("v", [0, 1]),
+        ("v", [2]),
+    ]
+
+
+def test_gates_in_words() -> None:
+    text = schedule_text(*((CASES["zoned out"][0], build_schedule(*CASES["zoned out"]))))
+    assert "  impotent v                        sends nothing unless surprise(v) > 0.5\n" in text
+    assert "  gate     surprise(v) > 0.5        reads v, h1 as a sweep starts, each chain for itself\n" in text
+    assert "h1                 reads v (once, if surprise(v) > 0.5), h2\n" in text
+    assert "  pass 0   1.    h1                 at its bias\n" in text
+
+
+def test_what_rows_may_hold_is_half_grey() -> None:
+    schedule = build_schedule(*CASES["missing"])
+    dot = schedule_dot(DBM3, schedule)
+    nodes, labels = nodes_of(dot), labels_of(dot)
+    half = {name for name, look in nodes.items() if look.get("fillcolor", "").startswith("#d4d4d4;")}
+    assert half == {name for name, look in nodes.items() if look.get("tooltip", "").startswith("v :")}
+    assert [labels[name][0] for name in sorted(half)].count("held") == 1
+    assert "from the data where observed" in dot and "where not observed" in dot and "half grey" in dot
+    text = schedule_text(DBM3, schedule)
+    assert "from data where observed, the rest is drawn; bernoulli[4, 4], 16 sites" in text
+    assert "1.    h1                 reads v (what is observed)" in text
+    messages = schedule_json(DBM3, schedule)["messages"]
+    assert [m["pass"] for m in messages if any(r["held"] for r in m["reads"])] == ["opening"]
+
+
+def test_what_is_hoisted_stands_once() -> None:
+    dot = schedule_dot(RBM, build_schedule(RBM, chain(clamps=[RIGHT], sweeps=50)))
+    (once,) = (name for name, label in labels_of(dot).items() if label[0] == "once")
+    (into,) = (look for _, head, look in edges_of(dot) if head == once)
+    out = [look for tail, _, look in edges_of(dot) if tail == once]
+    assert "penwidth" not in into
+    assert [look["penwidth"] for look in out] == ["0.60"] * 4, "pass 0, two sweeps, and the last"
+    assert "once a run" in nodes_of(dot)["head_0_1"]["label"]
+
+
+def test_draws_after_the_sweeps_stand_in_their_order() -> None:
+    schedule = build_schedule(*CASES["one after the other"])
+    assert [[r.name for r in block] for block in schedule.deferred] == [["h1", "h3"], ["h2"]]
+    timeline = unroll(DBM3, schedule, 2)
+    assert [(c.title, [n.region.name for n in c.nodes]) for c in timeline.groups[-1].columns] == [
+        ("block 1", ["h1", "h3"]),
+        ("block 2", ["h2"]),
+    ]
+    assert (
+        "  after    1.    h1                 reads v (once)\n                 h3                 at its bias\n           2.    h2                 reads h1 (times 0.5), h3\n"
+        in schedule_text(DBM3, schedule)
+    )
+
+
+@pytest.mark.parametrize(
+    ("update", "words"), [("mean", "mean field"), ("mode", "iterated conditional modes"), ("sample", "Gibbs sampling")]
+)
+def test_updates_are_named(update: Update, words: str) -> None:
+    schedule = build_schedule(RBM, chain(update=update))
+    assert f"update {update} ({words})" in schedule_dot(RBM, schedule)
+    assert f"update {update}\n" in schedule_text(RBM, schedule)
+
+
+@cases
+def test_legends_tell_what_occurs(graph: FactorGraph, given: Chain) -> None:
+    schedule = build_schedule(graph, given)
+    dot = schedule_dot(graph, schedule)
+    kinds = {label[0] for label in labels_of(dot).values()}
+    lines = {look.get("style", "") for _, _, look in edges_of(dot)}
+    assert ("grey: clamped" in dot) == ("clamped" in kinds)
+    assert ("half grey: held" in dot) == bool(schedule.masked)
+    assert ("computed once a run, read" in dot) == ("once" in kinds)
+    assert ("a gate, which" in dot) == ("gate" in kinds)
+    assert ("dashed arrow" in dot) == ("dashed" in lines)
+    assert ("dashed border" in dot) == ("start" in kinds)
+    assert ("weight of an arrow" in dot) == (
+        "\N{MULTIPLICATION SIGN} " in "".join(look.get("label", "") for _, _, look in edges_of(dot))
+    )
+
+
+@cases
+def test_stationarity_is_told(graph: FactorGraph, given: Chain) -> None:
+    schedule = build_schedule(graph, given)
+    law = stationarity(graph, schedule)
+    data = schedule_json(graph, schedule)
+    assert (data["stationary"], data["why"]) == (law.holds, law.text)
+    assert f"  law      {law.text}\n" in schedule_text(graph, schedule)
+    shown = " ".join(unescape(re.sub("<.*?>", " ", schedule_dot(graph, schedule))).split())
+    assert " ".join(law.text.split()) in shown
 
 
 # ── Time ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -369,7 +680,7 @@ def overlap(a: Box, b: Box) -> bool:
 @cases
 def test_nothing_lies_over_anything(graph: FactorGraph, given: Chain) -> None:
     timeline = unroll(graph, build_schedule(graph, given), 2)
-    layout = lay_out(graph, timeline, _size)
+    layout = lay_out(graph, timeline, size, label_width)
     boxes = [(n, layout.nodes[n.number]) for n in timeline.nodes]
     for index, (_, a) in enumerate(boxes):
         for _, b in boxes[index + 1 :]:
@@ -390,7 +701,7 @@ def test_nothing_lies_over_anything(graph: FactorGraph, given: Chain) -> None:
 
 def test_a_part_keeps_its_lane() -> None:
     timeline = unroll(DBM, build_schedule(DBM, chain(sweeps=3)), 2)
-    layout = lay_out(DBM, timeline, _size)
+    layout = lay_out(DBM, timeline, size, label_width)
     heights: dict[object, set[float]] = {}
     for node in timeline.nodes:
         heights.setdefault(lane_of(node), set()).add(layout.nodes[node.number].y)
@@ -439,10 +750,11 @@ def test_json_rebuilds_the_schedule(graph: FactorGraph, given: Chain) -> None:
 
     assert rebuilt(data["blocks"]) == own(schedule.blocks)
     assert rebuilt(data["opening"]) == own(schedule.pass_0)
-    assert rebuilt([data["deferred"]]) == own([schedule.deferred])
-    for name, region in schedule.clamped.items():
-        sites = [s for c in data["clamped"] if c["variable"] == name for s in c["sites"]]
-        assert sorted(sites) == region.sites.tolist()
+    assert rebuilt(data["deferred"]) == own(schedule.deferred)
+    for regions, where_observed in ((schedule.clamped, False), (schedule.masked, True)):
+        for name, region in regions.items():
+            clamps = [c for c in data["clamped"] if c["variable"] == name and c["where_observed"] is where_observed]
+            assert sorted(s for c in clamps for s in c["sites"]) == region.sites.tolist()
     assert data["sweeps"]["end"] == given.sweeps.end and data["update"] == "sample"
 
 
@@ -451,13 +763,17 @@ def test_json_messages_read_what_meets(graph: FactorGraph, given: Chain) -> None
     schedule = build_schedule(graph, given)
     messages = [m for m in schedule_json(graph, schedule)["messages"] if m["pass"] == "sweep"]
     found = {
-        (m["block"], m["variable"], m["edge"], tuple(tuple(r["sites"]) for r in m["reads"]), m["once"])
+        (
+            *(m["block"], m["variable"], m["edge"], tuple(tuple(r["sites"]) for r in m["reads"]), m["once"]),
+            *(tuple(m["gain"]), frozenset(m["gates"])),
+        )
         for m in messages
     }
     wanted = set()
     for number, block in enumerate(schedule.blocks):
         for region in block:
             for term, slot in graph.touching(region.name):
+                sent = gain_of(given, term, slot, 0.0)
                 ends = []
                 for end, v in enumerate(term.ends):
                     if end != slot:
@@ -467,27 +783,74 @@ def test_json_messages_read_what_meets(graph: FactorGraph, given: Chain) -> None
                         kinds = ((schedule.clamped, True), (schedule.active, False))
                         parts = [(sorted(reach & set(h[v.name].sites.tolist())), f) for h, f in kinds if v.name in h]
                         ends.append([(tuple(sites), fixed) for sites, fixed in parts if sites])
-                for choice in product(*ends):
+                for choice in product(*ends) if sent is not None else ():
                     once = all(fixed for _, fixed in choice)
-                    wanted.add((number, region.name, term.name, tuple(s for s, _ in choice), once))
+                    last = gain_of(given, term, slot, 1.0)
+                    assert sent is not None and last is not None
+                    told = (sent[0], last[0]), frozenset(str(text) for _, text in sent[1])
+                    wanted.add((number, region.name, term.name, tuple(s for s, _ in choice), once, *told))
     assert found == wanted
+
+
+@cases
+def test_json_messages_outside_sweeps(graph: FactorGraph, given: Chain) -> None:
+    schedule = build_schedule(graph, given)
+    sweeps = int(given.sweeps.start)
+    order = {v.name: n for n, v in enumerate(graph.variables)}
+    draws = [
+        (where, number, region.name)
+        for where, blocks in (
+            ("opening", schedule.pass_0),
+            *[("sweep", schedule.blocks)] * sweeps,
+            ("deferred", schedule.deferred),
+        )
+        for number, block in enumerate(blocks)
+        for region in sorted(block, key=lambda r: order[r.name])
+    ]
+    wanted = set()
+    for edge_name, read, target, _, gain in expected_arrows(graph, schedule, sweeps):
+        kinds = {kind for kind, _ in read} - {"gate"}
+        gates = frozenset(str(text) for kind, text in read if kind == "gate")
+        place = draws[int(str(target[1]))]
+        wanted.add((*place, edge_name, "held" in kinds, kinds == {"clamped"}, gain, gates))
+    found = {
+        (
+            *(m["pass"], m["block"], m["variable"], m["edge"], any(r["held"] for r in m["reads"]), m["once"]),
+            *(m["gain"][1], frozenset(m["gates"])),
+        )
+        for m in schedule_json(graph, schedule)["messages"]
+    }
+    assert {m for m in found if m[0] != "sweep"} == {m for m in wanted if m[0] != "sweep"}
 
 
 def test_text_of_a_schedule() -> None:
     given = chain("inpaint", [RIGHT], [Start(("h",), start("noise"), SPAN)], sweeps=50)
     assert schedule_text(RBM, build_schedule(RBM, given)) == (
         "chain inpaint of rbm: 50 sweeps, update sample\n"
+        "  law      stationary energy: that of the model, given what is clamped\n"
         "  clamp    v[:, 4:]                 from data; bernoulli[8, 8], 32 of 64 sites\n"
         "  start    h                        from noise\n"
         "  sweep    1.    v[:, :4]           reads h\n"
         "           2.    h                  reads v[:, 4:] (once), v[:, :4]\n"
+        "  left out v in pass 0              drawn again before anything reads it\n"
     )
+
+
+def test_the_tutorial_shows_what_is_printed() -> None:
+    page = (Path(__file__).parents[2] / "docs/tutorials/schedules.md").read_text(encoding="utf-8")
+    program = re.search(r'TEXT = """(.*?)"""', page, re.DOTALL)
+    assert program is not None
+    checked = load_source(Source("schedules.gm", program[1])).checked
+    shown = re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    graph = build_graph(checked.model)
+    told = {schedule_text(graph, build_schedule(graph, each)) for each in checked.chains}
+    assert len(shown) == 2 and told.issuperset(shown)
 
 
 def test_text_tells_folded_blocks_in_a_line() -> None:
     text = schedule_text(BOLTZMANN, build_schedule(BOLTZMANN, chain(sweeps=2)))
     assert "1-64. v                  64 blocks, one site each; reads v, h" in text
-    assert len(text.splitlines()) == 5
+    assert len(text.splitlines()) == 6
 
 
 def test_text_where_there_is_nothing_to_sweep() -> None:

@@ -16,7 +16,7 @@ from gmc.commands.options import chain_option, set_option
 from gmc.commands.pictures import DRAWN, ending, output_option, write_picture
 from gmc.commands.report import Reporter, put
 from gmc.dsl.diagnostic import GmcError
-from gmc.dsl.model import Chain
+from gmc.dsl.model import Chain, Checked
 
 if TYPE_CHECKING:
     from gmc.compiler.graph import FactorGraph
@@ -28,19 +28,32 @@ if TYPE_CHECKING:
     examples=[
         "gmc schedule rbm.gm",
         "gmc schedule rbm.gm --chain inpaint -o inpaint.svg",
+        "gmc schedule rbm.gm --chain dreaming --from posterior",
         "gmc schedule rbm.gm -o all.json",
     ],
 )
 @click.argument("file")
 @chain_option("The chain; without it all of them, of which only text and .json can show more than one.")
+@click.option(
+    "--from", "start", metavar="CHAIN", help="Start every free variable from where CHAIN ends, as gmc sample does."
+)
 @output_option("Write a picture (.svg, .png, .pdf, .dot) or data (.json) instead of text on stdout.")
 @set_option
 @click.pass_obj
-def main(reporter: Reporter, file: str, chain: str | None, output: str | None, overrides: Mapping[str, str]) -> None:
+def main(
+    reporter: Reporter,
+    file: str,
+    chain: str | None,
+    start: str | None,
+    output: str | None,
+    overrides: Mapping[str, str],
+) -> None:
     """Show the schedules of the chains of FILE: what is clamped, where the rest starts, and which blocks a sweep draws in turn."""
     kind = ending(output, (*DRAWN, ".json")) if output else None
     checked = load(reporter, file, overrides)
-    chains = chosen(checked.chains, chain, alone=kind in DRAWN)
+    chains = chosen(checked.chains, chain, alone=kind in DRAWN or start is not None)
+    if start is not None:
+        chains = [begun(checked, chains[0], start)]
 
     from gmc.compiler.graph import build_graph
 
@@ -71,6 +84,18 @@ def chosen(chains: Sequence[Chain], name: str | None, *, alone: bool) -> Sequenc
     if not found or (alone and len(found) > 1):
         raise GmcError([errors.which_chain(None, names)], exit_code=USAGE)
     return found
+
+
+def begun(checked: Checked, chain: Chain, other: str) -> Chain:
+    """A chain whose free variables start from where another one ends.
+
+    Raises:
+        GmcError: there is no such chain, or it needs this one.
+    """
+    from gmc.compiler.driver import compile_checked
+    from gmc.runtime.request import started
+
+    return started(compile_checked(checked), chain.name, other).checked.chain(chain.name)
 
 
 def text(graph: FactorGraph, chains: Sequence[Chain]) -> str:

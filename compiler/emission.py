@@ -231,9 +231,8 @@ class Emission:
 
     def _clamped_of(self, g: Emitter, name: str) -> tuple[Piece, Any]:
         """All sites of a variable that the chain may clamp, and which of them each row holds (None: all)."""
-        fixed = [Piece(g.input(f"clamped.{name}", fixed=True), self.schedule.clamped[name])] * (
-            name in self.schedule.clamped
-        )
+        region = self.schedule.clamped.get(name)
+        fixed = [] if region is None else [Piece(g.input(f"clamped.{name}", fixed=True), region)]
         masked = self.schedule.masked.get(name)
         if masked is None:
             return fixed[0], None

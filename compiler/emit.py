@@ -17,7 +17,15 @@ from gmc.compiler.driver import Compiled
 from gmc.compiler.emitter import inputs
 from gmc.compiler.graph import FactorGraph
 from gmc.compiler.pictures.listing import schedule_text
-from gmc.compiler.pictures.names import clamp_source, factor_text, part_name, shape_text, start_source, type_text
+from gmc.compiler.pictures.names import (
+    clamp_source,
+    factor_text,
+    gain_text,
+    part_name,
+    shape_text,
+    start_source,
+    type_text,
+)
 from gmc.compiler.program import Program
 from gmc.compiler.region import Region, sites_of
 from gmc.compiler.schedule import Schedule
@@ -129,6 +137,8 @@ def _chain(checked: Checked, chain: Chain) -> Iterator[str]:
     yield f"chain {chain.name}"
     for clamp in chain.clamps:
         yield f"  clamp {_clamped(checked, clamp)}"
+    for gain in chain.gains:
+        yield f"  {gain_text(gain)}"
     for start in chain.starts:
         yield f"  start {', '.join(start.variables)} from {start_source(start)}"
     if chain.sweep is not None:

@@ -78,6 +78,14 @@ class Factor(FactorWord):
         """What is wrong with values of the parameters, of the right shapes, as parameters of this factor; None if nothing is."""
         return None
 
+    def degree(self, ends: Sequence[Variable]) -> int:
+        """How couplings grow with the parameters: with all of these times s, f is f times s**degree."""
+        return 1
+
+    def couplings(self, ends: Sequence[Variable], theta: Mapping[str, Tensor]) -> Tensor | None:
+        """All couplings, an axis an end; None where they are no array at hand, and are found from fields."""
+        return None
+
     @abstractmethod
     def gradient(self, g: Emitter, theta: Theta, ends: Sequence[Variable], values: Sequence[Expr]) -> dict[str, Expr]:
         """The mean over the chains of df/dtheta for whole statistics, in the parameters' shapes: the sufficient statistics."""

@@ -21,6 +21,10 @@ else:
     Expr = Any
 
 
+GREATEST_FIELD = -1e-3
+"""The greatest field that training leaves a site whose field must stay below zero, whatever its neighbours are: for a gamma a mean of 1000 times the shape."""
+
+
 class Law(ABC):
     """The law of sites given their fields: an exponential family `p(x) = exp(<eta, T(x)> + base(x) - A(eta))` for each."""
 

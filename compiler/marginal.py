@@ -46,7 +46,8 @@ def build_marginal(graph: FactorGraph, clamped: Mapping[str, Region]) -> Margina
     free = {v.name: Region.whole_of(v) for v in graph.variables}
     free = {name: r.without(clamped[name]) if name in clamped else r for name, r in free.items()}
     free = {name: r for name, r in free.items() if r.sites.size}
-    candidates = [_extended(graph, free, block) for block in colour(graph, free)]
+    # the last is for what cannot be listed: it may be of several colours and yet meet none of its kind
+    candidates = [_extended(graph, free, block) for block in (*colour(graph, free), ())]
     summed = max(candidates, key=lambda block: sum(_bits(r) for r in block), default=())
     certify(graph, [summed])
     out = {r.name: r for r in summed}

@@ -32,8 +32,8 @@ def stationarity(graph: FactorGraph, schedule: Schedule) -> Stationarity:
     """Decides it from the gains of the messages between free sites, and into them."""
     chain = schedule.chain
     if chain.update != "sample":
-        what = "mean field" if chain.update == "mean" else "iterated conditional modes"
-        return Stationarity(False, f"no stationary law: {what} draws nothing")
+        what = "mean field draws" if chain.update == "mean" else "iterated conditional modes draw"
+        return Stationarity(False, f"no stationary law: {what} nothing")
     if not schedule.free:
         return Stationarity(True, "nothing is drawn: everything is clamped")
     for gain, why in _disturbances(graph, schedule):

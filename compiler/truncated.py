@@ -77,7 +77,8 @@ class _LogPartition(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0] * mean(ctx.saved_tensors[0])
+        slope: Tensor = mean(ctx.saved_tensors[0])
+        return gradients[0] * slope
 
 
 @opaque

@@ -6,7 +6,7 @@ the rows of a batch, keyed by their numbers, so that a row's values do not depen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from gmc.compiler import draws
 from gmc.compiler.family import Family
 from gmc.dsl.diagnostic import Diagnostic, GmcError
 from gmc.dsl.model import Checked, Data, Split
-from gmc.runtime import errors
+from gmc.runtime import errors, missing
 from gmc.runtime.loading import Loader, Values
 from gmc.runtime.source import Source
 
@@ -41,27 +41,54 @@ class Dataset:
         return tuple(self.values)
 
     def batch(self, rows: torch.Tensor, epoch: int) -> dict[str, torch.Tensor]:
-        """The statistics [n, size] of each variable in the numbered `rows` (int64 [n]), as they are in that epoch."""
+        """The statistics [n, size] of each variable in the numbered `rows` (int64 [n]), as they are in that epoch.
+
+        A site that a row has no value of is NaN in all its columns.
+        """
         return {name: self._encode(name, values.take(rows, epoch)) for name, values in self.values.items()}
 
     def external(self, variable: str, rows: torch.Tensor, epoch: int) -> torch.Tensor:
-        """The values [n, *shape] of one variable as a user reads them."""
+        """The values [n, *shape] of one variable as a user reads them, NaN where one is missing."""
         return self.values[variable].take(rows, epoch)
 
     def mean(self, variable: str) -> torch.Tensor:
-        """The mean statistic [size] over all rows, in float64.
+        """The mean statistic [size] over the rows that have a value, in float64; `missing.observed_mean` says what of a site that no row has.
 
         Where values are binarized and then changed site by site at most, this is the expectation over the draws; where more follows, the mean
         of the first epoch.
         """
         values = self.values[variable]
+        return self._over_rows(values, lambda rows: values.expected(rows, family(values)).to(torch.float64))
+
+    def variance(self, variable: str) -> torch.Tensor:
+        """The variance of each number of the statistic, [size] in float64, over the rows that have a value, in epoch 0; of other sites as in `mean`."""
+        values = self.values[variable]
+
+        def drawn(rows: torch.Tensor) -> torch.Tensor:
+            flat = values.take(rows, 0).reshape(len(rows), -1)
+            return missing.encode(family(values), flat).to(torch.float64)
+
+        mean = self._over_rows(values, drawn)
+        return self._over_rows(values, lambda rows: (drawn(rows) - mean).square())
+
+    def _over_rows(self, values: Values, of: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """The mean [size] over all rows of numbers [n, size] in float64, NaN where a row has none."""
         total = torch.zeros(values.variable.size, dtype=torch.float64, device=values.stored.device)
+        count = torch.zeros_like(total)
         for rows in values.chunks():
-            total += values.expected(rows, family(values)).to(torch.float64).sum(dim=0)
-        return total / values.rows
+            found = of(rows)
+            total += found.nansum(dim=0)
+            count += (~found.isnan()).sum(dim=0)
+        return missing.observed_mean(family(values), total, count)
+
+    def gaps(self, variable: str) -> torch.Tensor | None:
+        """The sites of a variable that are missing in at least one row, bool [sites] on the CPU; None where nothing is missing."""
+        return self.values[variable].gaps
 
     def _encode(self, name: str, values: torch.Tensor) -> torch.Tensor:
-        return family(self.values[name]).encode(values.reshape(len(values), -1)).to(self.dtype)
+        flat, kind = values.reshape(len(values), -1), family(self.values[name])
+        gaps = self.values[name].gaps is not None
+        return (missing.encode(kind, flat) if gaps else kind.encode(flat)).to(self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +129,8 @@ def load_data(
     source = checked.data.source
     assert isinstance(source, Source)
     columns = source.load(Path(checked.source.path).parent, checked.data.source_span)
-    loader = Loader(checked.model, columns, seed, device, dtype, dict(constants or {}))
+    maskable = missing.maskable(checked.model, checked.chains)
+    loader = Loader(checked.model, columns, seed, device, dtype, dict(constants or {}), maskable)
     found: list[Diagnostic] = []
     splits = {split: _split(loader, checked.data, split, found) for split in SPLITS}
     if found:

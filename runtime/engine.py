@@ -162,7 +162,7 @@ class Engine:
                 self.run(other, rows, ended=ended)
         out: dict[str, Tensor] = {}
         for variable in (r.variable for r in self.compiled.schedules[name].clamped.values()):
-            parts = [c for c in chain.clamps if c.variable == variable.name]
+            parts = [c for c in chain.clamps if c.variable == variable.name and not c.observed]
             sources = [self._clamp_source(c, variable, rows, ended, rows.count) for c in parts]
             out[variable.name] = _whole(sources, parts, variable)
         return out

@@ -1,4 +1,4 @@
-"""Diagnostics of running: what is wrong with the data (GM65x, GM660) and with the files of a run (GM70x)."""
+"""Diagnostics of running: what is wrong with the data (GM65x, GM66x) and with the files of a run (GM70x)."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def data_shape(
 
 @diagnostic("GM657", "missing values")
 def missing_values(span: Span, variable: str, count: int, total: int, row: int, site: tuple[int, ...]) -> Finding:
-    """NaN in the data of a variable; `row` and `site` place the first one."""
+    """NaN where no chain of the file asks what is observed; `row` and `site` place the first one."""
     many = "1 value is" if count == 1 else f"{count} values are"
     return Finding(
         f"{many} missing (NaN) of the {total} for `{variable}`; the first is in row {row}{_at(site)}",
-        "remove these rows or fill them in; a missing value cannot be clamped",
+        f"write `clamp {variable} where observed` in a chain to draw what a row lacks, or remove these rows",
     )
 
 
@@ -110,6 +110,33 @@ def rows_differ(span: Span, variable: str, rows: int, other: str, other_rows: in
 def transform_misfit(span: Span, transform: str, message: str, help: str | None) -> Finding:
     """A transform that cannot take the values or the shape it is given."""
     return Finding(f"`{transform}` {message}", help)
+
+
+@diagnostic("GM661", "missing value where a chain needs it")
+def gap_in_clamp(span: Span, chain: str, variable: str, row: str, site: tuple[int, ...]) -> Finding:
+    """A chain clamps a site, and a row that it runs on has no value of it; `row` in words: `training row 3`."""
+    return Finding(
+        f"chain `{chain}` clamps `{variable}`, but {row} has no value of it{_at(site)}",
+        f"write `clamp {variable} where observed` in the chain: what a row lacks is then drawn",
+    )
+
+
+@diagnostic("GM662", "missing value where a chain starts")
+def gap_in_start(span: Span, chain: str, variable: str, row: str, site: tuple[int, ...]) -> Finding:
+    """A chain starts a site from the data, and a row that it runs on has no value of it."""
+    return Finding(
+        f"chain `{chain}` starts `{variable}` from the data, but {row} has no value of it{_at(site)}",
+        f"start `{variable}` from elsewhere: `start {variable} from noise`, or from a chain that fills it in",
+    )
+
+
+@diagnostic("GM663", "nothing is missing", Severity.WARNING)
+def nothing_missing(span: Span, chain: str, variable: str) -> Finding:
+    """`where observed` of what every training row has."""
+    return Finding(
+        f"every training row has all of what chain `{chain}` clamps here of `{variable}`",
+        "leave `where observed` out: the chain is then the same, and a sweep takes less",
+    )
 
 
 # ── Files of a run ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ from gmc.compiler.marginal import Marginal
 from gmc.compiler.region import Region
 from gmc.dsl.model import Variable
 from gmc.runtime.dataset import Dataset
-from gmc.runtime.exact import TooLarge, check, log_partition
+from gmc.runtime.exact import Marginals, TooLarge, check, log_partition
 
 PART = 1024
 """Rows that are evaluated at once."""
@@ -74,14 +74,11 @@ class Likelihood:
     def __init__(self, compiled: Compiled, params: Mapping[str, Tensor]) -> None:
         self.compiled, self.params = compiled, params
         self._log_z: float | None = None
-        self._marginals: dict[tuple[str, ...], Marginal] = {}
+        self._marginals = Marginals(compiled)
 
     def marginal(self, clamped: tuple[str, ...]) -> Marginal:
         """How the sum with whole variables clamped is taken."""
-        if clamped not in self._marginals:
-            regions = {n: Region.whole_of(self.compiled.checked.model.variable(n)) for n in clamped}
-            self._marginals[clamped] = self.compiled.marginal(regions)
-        return self._marginals[clamped]
+        return self._marginals.given({n: Region.whole_of(self.compiled.checked.model.variable(n)) for n in clamped})
 
     @property
     def log_z(self) -> float:
@@ -91,22 +88,21 @@ class Likelihood:
         return self._log_z
 
     def unnormalised(self, values: Mapping[str, Tensor]) -> Tensor:
-        """log of the sum of exp(-E) over everything but the given whole statistics `[rows, size]`, a row."""
-        marginal = self.marginal(tuple(values))
+        """log of the sum of exp(-E) over everything but the given whole statistics `[rows, size]`, a row; what is NaN is not given."""
         rows = next(iter(values.values())).shape[0]
-        return log_partition(marginal, self.params, values, rows).log_z
+        return self._marginals.log_partition(self.params, values, rows).log_z
 
     def log_likelihood(self, values: Mapping[str, Tensor], given: Collection[str] = ()) -> Tensor:
         """log p of the variables that have values, those of `given` conditioned on, all others summed out, float64 `[rows]`.
 
-        Conditioned on anything, it needs no log Z.
+        Sites that are NaN are summed out too. Conditioned on anything, it needs no log Z.
         """
         held = {name: values[name] for name in given}
         return self.unnormalised(values) - (self.unnormalised(held) if held else self.log_z)
 
 
 def exact(compiled: Compiled, params: Mapping[str, Tensor], data: Dataset) -> Evaluation:
-    """The exact mean log-likelihood of a split's variables.
+    """The exact mean log-likelihood of a split's variables, of what each row has of them where some values are missing.
 
     Raises:
         TooLarge: the model cannot be summed.
@@ -115,7 +111,11 @@ def exact(compiled: Compiled, params: Mapping[str, Tensor], data: Dataset) -> Ev
     log_z = held.log_z
     parts = [held.log_likelihood(data.batch(rows, 0)) for rows in _parts(data)]
     how = f"log Z by enumeration; {held.marginal(())}; given the data, {held.marginal(data.variables)}"
-    return Evaluation("exact", f"log p({', '.join(data.variables)})", how, torch.cat(parts), log_z)
+    what = ", ".join(data.variables)
+    if lacking := _lacking(data):
+        how += f"; missing values of {lacking} summed out too, row by row"
+        what = f"what is observed of {what}"
+    return Evaluation("exact", f"log p({what})", how, torch.cat(parts), log_z)
 
 
 def pseudo(compiled: Compiled, params: Mapping[str, Tensor], data: Dataset) -> Evaluation:
@@ -124,10 +124,12 @@ def pseudo(compiled: Compiled, params: Mapping[str, Tensor], data: Dataset) -> E
     It needs no log Z, and is no log-likelihood: it is neither a bound nor an estimate of one.
 
     Raises:
-        TooLarge: the latent variables cannot be summed out, or a site of the data is not finite.
+        TooLarge: the latent variables cannot be summed out, a site of the data is not finite, or values are missing.
     """
     held = Likelihood(compiled, params)
     model = compiled.checked.model
+    if lacking := _lacking(data):
+        raise TooLarge(f"rows lack values of {lacking}, and each site is asked for given all the others")
     for name in data.variables:
         if model.variable(name).family.states is None:
             raise TooLarge(f"{name} is not finite, so its conditionals are no sums over states")
@@ -158,6 +160,11 @@ def _over_states(held: Likelihood, values: Mapping[str, Tensor], variable: Varia
         other[:, site * width : (site + 1) * width] = statistic.to(other)
         found.append(held.unnormalised({**values, variable.name: other}))
     return torch.stack(found).logsumexp(0)
+
+
+def _lacking(data: Dataset) -> str:
+    """The variables of which some row lacks a value, in words."""
+    return ", ".join(name for name in data.variables if data.gaps(name) is not None)
 
 
 def _parts(data: Dataset) -> list[Tensor]:

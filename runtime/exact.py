@@ -8,15 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gmc.compiler.driver import Compiled
 from gmc.compiler.emitter import inputs
 from gmc.compiler.graph import family
 from gmc.compiler.marginal import Marginal
 from gmc.compiler.region import Region
+from gmc.runtime.missing import patterns
 
 LIMIT = 25.0
 """Bits of states that are enumerated at most."""
 CHUNK = 1 << 22
 """Numbers in the statistics of the states that are evaluated at once, at most."""
+KEPT = 4096
+"""Marginals that are kept at most: rows with missing values need one for each pattern of what they have."""
 
 
 class TooLarge(Exception):
@@ -29,6 +33,47 @@ class Sum:
 
     log_z: Tensor
     gradient: dict[str, Tensor]
+
+
+class Marginals:
+    """How a model is summed, worked out once for each set of sites that are given."""
+
+    def __init__(self, compiled: Compiled) -> None:
+        self.compiled = compiled
+        self._kept: dict[tuple[tuple[str, bytes], ...], Marginal] = {}
+
+    def given(self, clamped: Mapping[str, Region]) -> Marginal:
+        """How the sum over all but the sites of some regions is taken."""
+        key = tuple((name, region.sites.tobytes()) for name, region in sorted(clamped.items()))
+        if key not in self._kept:
+            if len(self._kept) >= KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = self.compiled.marginal(dict(clamped))
+        return self._kept[key]
+
+    def log_partition(
+        self, params: Mapping[str, Tensor], values: Mapping[str, Tensor], rows: int, gradient: bool = False
+    ) -> Sum:
+        """As the function `log_partition`, of rows of whole statistics `[rows, size]` of which NaN is not given and summed out.
+
+        The rows are grouped by what they have, since each group has its own sum. The gradient is that of the mean over all rows.
+
+        Raises:
+            TooLarge: see `check`.
+        """
+        if not values:
+            return log_partition(self.given({}), params, {}, rows, gradient)
+        log_z = torch.empty(rows, dtype=torch.float64, device=_device(params))
+        total: dict[str, Tensor] = {}
+        for numbers, regions in patterns(values, self.compiled.checked.model):
+            at = numbers.to(log_z.device)
+            some = {name: values[name][at] for name in regions}
+            found = log_partition(self.given(regions), params, some, len(numbers), gradient)
+            log_z[at] = found.log_z
+            for name, value in found.gradient.items():
+                share = value * (len(numbers) / rows)
+                total[name] = total[name] + share if name in total else share
+        return Sum(log_z, total)
 
 
 def check(marginal: Marginal, limit: float = LIMIT) -> None:

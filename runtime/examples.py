@@ -22,9 +22,20 @@ class Examples(Protocol):
         ...
 
     def batch(self, rows: Tensor, epoch: int) -> dict[str, Tensor]:
-        """The statistics `[n, size]` of each variable in the numbered rows (int64 [n]), as they are in that epoch."""
+        """The statistics `[n, size]` of each variable in the numbered rows (int64 [n]), as they are in that epoch.
+
+        A site that a row has no value of is NaN in all its columns.
+        """
         ...
 
     def mean(self, variable: str) -> Tensor:
-        """The mean statistic `[size]` over all rows, in float64."""
+        """The mean statistic `[size]` over the rows that have a value, in float64; `missing.observed_mean` says what of a site that no row has."""
+        ...
+
+    def variance(self, variable: str) -> Tensor:
+        """The variance of each number of the statistic, `[size]` in float64, over the rows that have a value, in epoch 0; of other sites as in `mean`."""
+        ...
+
+    def gaps(self, variable: str) -> Tensor | None:
+        """The sites of a variable that are missing in at least one row, bool `[sites]` on the CPU; None where nothing is missing."""
         ...

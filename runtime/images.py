@@ -39,6 +39,8 @@ STATES = (
 MOST_FILTERS = 100
 ROOM = 640
 """Pixels of width to which a small image is enlarged, about."""
+FRAME, PAUSE = 80, 1200
+"""Milliseconds that a frame of an animation stands, and the last one."""
 LONGEST_ROW = 16
 """Sites of a variable with one axis that are still shown in a row."""
 
@@ -63,17 +65,7 @@ def grid(
     array = _array(values)
     if array.ndim == 0 or array.shape[0] == 0:
         raise ValueError("there is nothing to show")
-    if variable is not None and variable.family.width > 1:
-        tiles = _coloured(array, variable)
-    else:
-        if variable is not None and array.shape[1:] != variable.shape:
-            raise ValueError(f"{variable.name} has shape {variable.shape}, not {array.shape[1:]}")
-        low, high = _range(array, variable)
-        # a variable without a shape is one site
-        tiles = np.stack(
-            [_grey(_layout(tile), low, high) for tile in array.reshape(len(array), *array.shape[1:] or (1,))]
-        )
-    return _assembled(tiles, columns, padding, scale)
+    return _assembled(_tiles(array, variable, _range(array, variable)), columns, padding, scale)
 
 
 def save_grid(
@@ -102,6 +94,35 @@ def save(path: Path, image: Image) -> None:
 
     buffer = io.BytesIO()
     Pillow.fromarray(image).save(buffer, format="PNG", optimize=False)
+    write_bytes(path, buffer.getvalue())
+
+
+def animate(
+    path: Path, values: Tensor | npt.NDArray[Any], variable: Variable, columns: int | None = None, padding: int = 1
+) -> None:
+    """Writes values `[n, frames, *shape]` as an animated GIF that goes round, whole or not at all: each frame a grid, all with the same black and white.
+
+    Raises:
+        ValueError: `values` do not have the variable's shape, or there are none.
+        GmcError: the file cannot be written.
+    """
+    from PIL import Image as Pillow
+
+    array = _array(values)
+    if array.ndim < 2 or 0 in array.shape[:2]:
+        raise ValueError("there is nothing to show")
+    limits = _range(array.reshape(-1, *array.shape[2:]), variable)
+    count = array.shape[1]
+
+    def frame(number: int) -> Pillow.Image:
+        tiles = _tiles(array[:, number], variable, limits)
+        # without dither, and with as many colours as a frame may have: exact unless there are more than these
+        return Pillow.fromarray(_assembled(tiles, columns, padding, None)).quantize(256, dither=Pillow.Dither.NONE)
+
+    durations = [FRAME] * (count - 1) + [PAUSE]
+    buffer = io.BytesIO()
+    rest = (frame(number) for number in range(1, count))
+    frame(0).save(buffer, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
     write_bytes(path, buffer.getvalue())
 
 
@@ -193,6 +214,21 @@ def _plotted(records: Sequence[Mapping[str, Any]], key: str) -> bool:
 def _array(values: Tensor | npt.NDArray[Any]) -> Values:
     array = values.detach().to("cpu", torch.float64).numpy() if isinstance(values, Tensor) else values
     return np.asarray(array, dtype=np.float64)
+
+
+def _tiles(array: Values, variable: Variable | None, limits: tuple[float, float]) -> Image:
+    """A tile an example, `[n, height, width, 3]`; `limits` are black and white.
+
+    Raises:
+        ValueError: the values do not have the variable's shape.
+    """
+    if variable is not None and variable.family.width > 1:
+        return _coloured(array, variable)
+    if variable is not None and array.shape[1:] != variable.shape:
+        raise ValueError(f"{variable.name} has shape {variable.shape}, not {array.shape[1:]}")
+    # a variable without a shape is one site
+    shaped = array.reshape(len(array), *array.shape[1:] or (1,))
+    return np.stack([_grey(_layout(tile), *limits) for tile in shaped])
 
 
 def _range(array: Values, variable: Variable | None) -> tuple[float, float]:

@@ -10,31 +10,47 @@ from torch import Tensor
 
 from gmc.compiler.draws import gaussian, row_keys
 from gmc.compiler.graph import FactorGraph, bias_shape, family
+from gmc.compiler.proper import build_proper
+from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.model import Variable
+from gmc.runtime import run_errors
 from gmc.runtime.examples import Examples
 
 
 def initial_parameters(graph: FactorGraph, seed: int, data: Examples | None) -> dict[str, Tensor]:
-    """Weights as their factors say, biases of observed variables at the data's mean, the others zero; float64.
+    """Weights as their factors say, biases of observed variables at the data's mean, their families' own parameters by its variance; float64.
 
-    A variable's bias is the field at which its mean is that of the training rows (for a Bernoulli the logit, kept within 0.001 of the ends), so
-    that a model without weights already has the right means. Each array has its own stream of the seed.
+    A variable's bias is the field at which its mean is that of the training rows that have a value (for a Bernoulli the logit, kept within 0.001 of
+    the ends), so that a model without weights already has the right means. Latent variables, and those of which no row has anything, begin where their
+    family rests, most of them at zero. Each array has its own stream of the seed. Where values are unbounded all is changed as `gmc.compiler.proper` has
+    it, so that there is a law.
+
+    Raises:
+        GmcError: couplings that are fixed leave none.
     """
     values: dict[str, Tensor] = {}
     for variable in graph.variables:
-        shape = bias_shape(variable)
+        shape, kind = bias_shape(variable), family(variable)
+        known = data if data is not None and variable.name in data.variables else None
         if shape is not None:
-            known = data is not None and variable.name in data.variables
-            values[f"{variable.name}.bias"] = (
-                _bias(variable, shape, data.mean(variable.name))
-                if known and data is not None
-                else torch.zeros(shape, dtype=torch.float64)
-            )
+            mean = None if known is None else _known(known.mean(variable.name))
+            rest = torch.full(shape, kind.rest, dtype=torch.float64)
+            values[f"{variable.name}.bias"] = rest if mean is None else _bias(variable, shape, mean)
+        if kind.own(variable.shape):
+            variance = None if known is None else _known(known.variance(variable.name))
+            own = kind.initial(variable.shape, variance)
+            values |= {f"{variable.name}.{suffix}": value for suffix, value in own.items()}
     for term in graph.terms:
         if term.owner == term.name:
             first = term.factor.initial(term.ends, partial(standard_normal, seed=seed, name=term.name))
             values |= {term.parameter(suffix): value.to(torch.float64) for suffix, value in first.items()}
-    return {p.name: values[p.name] for p in graph.parameters}
+    found = {p.name: values[p.name] for p in graph.parameters}
+    proper = build_proper(graph)
+    if proper is not None:
+        proper.project(found)
+        if flaws := proper.check(found):
+            raise GmcError([run_errors.improper(graph.model.span, None, flaws)])
+    return found
 
 
 def standard_normal(shape: tuple[int, ...], seed: int, name: str) -> Tensor:
@@ -44,8 +60,13 @@ def standard_normal(shape: tuple[int, ...], seed: int, name: str) -> Tensor:
     return gaussian(keys, 0, 0, columns, torch.float64).reshape(shape)
 
 
+def _known(moment: Tensor) -> Tensor | None:
+    """A moment of data on the CPU, unless no row has a value."""
+    return None if bool(moment.isnan().any()) else moment.cpu()
+
+
 def _bias(variable: Variable, shape: tuple[int, ...], mean: Tensor) -> Tensor:
     if variable.family.bias == "channel":
         channels = variable.shape[0] if variable.shape else 1
         mean = mean.reshape(channels, -1, variable.family.width).mean(1).flatten()
-    return family(variable).bias_for(mean.cpu()).reshape(shape)
+    return family(variable).bias_for(mean).reshape(shape)

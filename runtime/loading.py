@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import torch
@@ -12,7 +12,7 @@ from gmc.compiler.family import Family
 from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.model import Binding, Model, Variable
 from gmc.dsl.source import Span
-from gmc.runtime import errors
+from gmc.runtime import errors, missing
 from gmc.runtime.pipe import Pipe, compact, tensor_of, transforms
 from gmc.runtime.source import Array, Columns, is_numeric
 from gmc.runtime.transform import Rows
@@ -33,7 +33,7 @@ def chunks(rows: int, size: int, device: torch.device | None = None) -> Iterator
 class Values:
     """A variable's values in a split: `stored` [rows, ...] is what the first `done` steps of the pipe leave.
 
-    `others` are the columns that later steps read besides.
+    `others` are the columns that later steps read besides. `gaps` are the sites that are missing in some row, bool [sites] on the CPU; None where nothing is.
     """
 
     variable: Variable
@@ -41,6 +41,7 @@ class Values:
     stored: torch.Tensor
     others: Mapping[str, torch.Tensor]
     done: int
+    gaps: torch.Tensor | None = None
 
     @property
     def rows(self) -> int:
@@ -73,10 +74,13 @@ class Values:
         return self.pipe.run(x, rows, others, steps, epoch, check)
 
     def expected(self, rows: torch.Tensor, family: Family) -> torch.Tensor:
-        """The mean statistics [n, size] of the numbered `rows` over epochs where that is known, else those of epoch 0; in float64."""
+        """The mean statistics [n, size] of the numbered `rows` over epochs where that is known, else those of epoch 0; in float64.
+
+        They are NaN where a value is missing.
+        """
 
         def statistics(x: torch.Tensor) -> torch.Tensor:
-            return family.encode(x.reshape(len(x), -1)).to(torch.float64)
+            return missing.encode(family, x.reshape(len(x), -1)).to(torch.float64)
 
         rest = self.pipe.steps[self.done :]
         if not rest or not all(step.elementwise for step in rest) or any(step.stochastic for step in rest[1:]):
@@ -91,7 +95,10 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Loads the bindings of one data block; training rows first, because others take `constants` from them."""
+    """Loads the bindings of one data block; training rows first, because others take `constants` from them.
+
+    `maskable` are the sites of each variable that may be missing.
+    """
 
     model: Model
     columns: Columns
@@ -99,6 +106,7 @@ class Loader:
     device: torch.device
     dtype: torch.dtype
     constants: dict[str, torch.Tensor]
+    maskable: Mapping[str, missing.Sites]
     failed: set[str] = field(default_factory=set)
 
     def load(self, binding: Binding) -> Values:
@@ -115,24 +123,36 @@ class Loader:
         stored = self._run(pipe, raw, others, pipe.resident)
         values = self._values(variable, pipe, stored, others)
         later = pipe.steps[values.done :]
-        _survey(values, (values.stored[rows] for rows in values.chunks()), support=not later)
+        values = self._survey(values, (values.stored[rows] for rows in values.chunks()), support=not later)
         if not later:
             return values
         if binding.split != "train":
             return self._drawn_once(values)
         if len(later) == 1:  # what the last step draws is of one kind everywhere, so a part shows it
             values.check_next()
-            _survey(values, islice(values.epoch_0(), 1), support=True)
-        else:
-            _survey(values, values.epoch_0(), support=True)
-        return values
+            return self._survey(values, islice(values.epoch_0(), 1), support=True)
+        return self._survey(values, values.epoch_0(), support=True)
 
     def _drawn_once(self, values: Values) -> Values:
         """The rows of valid and test are the same in every epoch."""
         stored = torch.cat([compact(x, self.dtype) for x in values.epoch_0()])
         fixed = Values(values.variable, values.pipe, stored, {}, len(values.pipe.steps))
-        _survey(fixed, (fixed.stored[rows] for rows in fixed.chunks()), support=True)
-        return fixed
+        return self._survey(fixed, (fixed.stored[rows] for rows in fixed.chunks()), support=True)
+
+    def _survey(self, values: Values, parts: Iterable[torch.Tensor], support: bool) -> Values:
+        """The values with the gaps that `parts`, the rows from the first on, show.
+
+        Raises:
+            GmcError: a value is missing that may not be, or, with `support`, is outside the variable's support.
+        """
+        variable = values.variable
+        allowed = torch.from_numpy(self.maskable[variable.name]).reshape(variable.shape)
+        survey = Survey(values.pipe.binding, variable, allowed)
+        for rows, part in zip(values.chunks(), parts, strict=False):
+            survey.see(part, rows, support)
+        survey.judge()
+        found = [gaps for gaps in (values.gaps, survey.gaps) if gaps is not None]
+        return replace(values, gaps=torch.stack([gaps.reshape(-1) for gaps in found]).any(dim=0) if found else None)
 
     def _values(self, variable: Variable, pipe: Pipe, stored: torch.Tensor, others: Mapping[str, Array]) -> Values:
         later = {name for step in pipe.steps[pipe.resident :] for name in step.columns}
@@ -206,11 +226,3 @@ class Loader:
             raise GmcError(
                 errors.data_shape(pipe.binding.span, variable.name, variable.shape, found, fitting, variable.span)
             )
-
-
-def _survey(values: Values, parts: Iterable[torch.Tensor], support: bool) -> None:
-    """Raises GmcError if a value is missing in `parts`, the rows from the first on, or, with `support`, outside the variable's support."""
-    survey = Survey(values.pipe.binding, values.variable)
-    for rows, part in zip(values.chunks(), parts, strict=False):
-        survey.see(part, rows, support)
-    survey.judge()

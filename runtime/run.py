@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from torch import Tensor
 import gmc.runtime.words  # noqa: F401
 from gmc.compiler.driver import Compiled, compile_checked
 from gmc.compiler.graph import FactorGraph
+from gmc.compiler.proper import build_proper
 from gmc.dsl.check import load_source
 from gmc.dsl.diagnostic import Diagnostic, GmcError
 from gmc.dsl.model import Split
@@ -19,12 +20,16 @@ from gmc.dsl.parser import read_source
 from gmc.dsl.source import Source
 from gmc.runtime import run_errors
 from gmc.runtime.blame import located
+from gmc.runtime.clamping import Numbers, Value, encode_values
 from gmc.runtime.dataset import SPLITS, Dataset, Datasets, load_data
+from gmc.runtime.diagnosing import DEFAULT_CHAINS, Diagnosis, diagnose
 from gmc.runtime.engine import Kept
 from gmc.runtime.evaluation import METHODS, Evaluation, Likelihood
 from gmc.runtime.exact import TooLarge
 from gmc.runtime.folder import MODEL, STATE, WEIGHTS, fingerprint, read_config
-from gmc.runtime.sampling import Numbers, Samples, Value, encode_values, sample
+from gmc.runtime.predicting import Prediction, predict
+from gmc.runtime.request import ask
+from gmc.runtime.sampling import Samples, Stream, average, collect
 from gmc.runtime.storage import read_tensors
 
 
@@ -84,20 +89,147 @@ class Run:
         sweeps: int | None = None,
         clamp: Mapping[str, Value] | None = None,
         seed: int = 0,
+        start: str | None = None,
+        every: int | None = None,
+        burn: int = 0,
     ) -> Samples:
-        """Runs a chain of the file and gives all its variables as they are after the last sweep.
+        """Runs a chain of the file and gives all its variables as they are after the last sweep, or after several.
 
         `clamp` gives values to clamped variables: tensors in the variable's whole shape (one row, or one a chain), a number, or a source as on the
-        command line. `chains`: how many; by default as many as the clamp source has rows, else 64.
+        command line. `chains`: how many; by default as many as the clamp source has rows, else 64. `start` names another chain, which is run first on the same
+        rows: every free variable starts from where it ends. With `every`, every so many sweeps of those after the first `burn` are kept, and
+        always the last one: values are then `[chains, kept, *shape]`.
 
         Raises:
-            GmcError: an unknown chain, or sources that do not fit.
+            GmcError: an unknown chain, or sources or numbers that do not fit.
         """
-        return sample(self, chain, chains, sweeps, dict(clamp or {}), seed)
+        stream = self.stream(
+            chain, chains=chains, sweeps=sweeps, clamp=clamp, seed=seed, start=start, every=every, burn=burn
+        )
+        return collect(stream, stream)
+
+    def stream(
+        self,
+        chain: str,
+        *,
+        chains: int | None = None,
+        sweeps: int | None = None,
+        clamp: Mapping[str, Value] | None = None,
+        seed: int = 0,
+        start: str | None = None,
+        every: int | None = None,
+        burn: int = 0,
+        means: bool = True,
+        watch: Callable[[float], None] | None = None,
+        fallback: int | None = None,
+    ) -> Stream:
+        """The same in parts, so that any number of samples takes little memory: `for part in run.stream(..): part.samples.values[..]`.
+
+        `means = False` leaves the means out; `watch` is told which share of the work is done; `fallback` is how many chains there are where neither `chains` nor
+        a source with several rows says it.
+
+        Raises:
+            GmcError: as of `sample`.
+        """
+        request = ask(
+            self,
+            chain,
+            chains=chains,
+            sweeps=sweeps,
+            clamp=clamp,
+            seed=seed,
+            start=start,
+            every=every,
+            burn=burn,
+            fallback=fallback,
+        )
+        if every is None and burn:
+            what = "sweeps at the beginning are left out of what is kept, which is only the last one"
+            help = "say with `--every N` how often one is to be kept, or leave out `--burn`"
+            raise GmcError([run_errors.options_disagree(None, what, help)], exit_code=2)
+        return Stream(request, None if every is None else request.course.count, means, watch=watch)
+
+    def average(
+        self,
+        chain: str,
+        *,
+        chains: int | None = None,
+        sweeps: int | None = None,
+        clamp: Mapping[str, Value] | None = None,
+        seed: int = 0,
+        start: str | None = None,
+        burn: int = 0,
+    ) -> dict[str, Tensor]:
+        """Mean values of every variable over the sweeps after the first `burn`, `[chains, *shape]`, of a categorical probabilities `[chains, *shape, k]`.
+
+        Each site enters each sweep by its mean given the rest at the moment when it was drawn, which varies less than the draw.
+
+        Raises:
+            GmcError: as of `sample`.
+        """
+        return average(
+            ask(self, chain, chains=chains, sweeps=sweeps, clamp=clamp, seed=seed, start=start, every=1, burn=burn)
+        )
+
+    def diagnose(
+        self,
+        chain: str,
+        *,
+        chains: int | None = None,
+        sweeps: int | None = None,
+        clamp: Mapping[str, Value] | None = None,
+        seed: int = 0,
+        start: str | None = None,
+        every: int = 1,
+        burn: int = 0,
+    ) -> Diagnosis:
+        """How well a chain mixes, from several copies of it, by default 4: R-hat, effective sample size, autocorrelation time, and how often its sites change.
+
+        The energy and the free sites of every kept sweep are held in memory.
+
+        Raises:
+            GmcError: as of `sample`; or there are fewer than two chains or four kept sweeps, or the chains are clamped to different values.
+        """
+        found = self.stream(
+            chain,
+            chains=chains,
+            sweeps=sweeps,
+            clamp=clamp,
+            seed=seed,
+            start=start,
+            every=every,
+            burn=burn,
+            means=False,
+            fallback=DEFAULT_CHAINS,
+        )
+        return diagnose(found)
+
+    def predict(
+        self,
+        chain: str,
+        of: str,
+        *,
+        split: Split = "test",
+        sweeps: int | None = None,
+        burn: int | None = None,
+        chains: int = 1,
+        seed: int = 0,
+        watch: Callable[[float], None] | None = None,
+    ) -> Prediction:
+        """What a chain predicts of a variable that it draws, for the rows of a split, and how well the data agree.
+
+        The chain runs on every row, `chains` times, clamped to what the data have. The prediction is the mean of the variable given the rest, in the last sweep,
+        or, with `burn`, averaged over the sweeps after the first `burn`. `watch` is told which share of the rows is done.
+
+        Raises:
+            GmcError: a name is unknown, the chain clamps the variable, or the split lacks values that are needed.
+        """
+        return predict(self, chain, of, split, sweeps=sweeps, burn=burn, chains=chains, seed=seed, watch=watch)
 
     def log_likelihood(self, values: Mapping[str, Numbers], given: Collection[str] = ()) -> Tensor:
         """Exact log p of values `[rows, *shape]` of some variables, all others summed out; float64 `[rows]`.
 
+        A value that is NaN is missing: it is summed out as well, each row by what it has.
         `given` names those of them that are conditioned on: with values of y and v, `given = ("v",)` is log p(y | v), which needs no log Z.
 
         Raises:
@@ -108,7 +240,7 @@ class Run:
                 raise GmcError([run_errors.unknown_choice(None, "value", name, list(values))], exit_code=2)
         if not values:
             raise GmcError([run_errors.no_values(None, "log_likelihood")])
-        encoded = {name: encode_values(self.compiled, name, value) for name, value in values.items()}
+        encoded = {name: encode_values(self.compiled, name, value, lacks=True) for name, value in values.items()}
         counts = {name: value.shape[0] for name, value in encoded.items()}
         if len(set(counts.values())) > 1:
             raise GmcError([run_errors.rows_disagree(None, [f"{n} has {c} rows" for n, c in counts.items()])])
@@ -143,7 +275,7 @@ def fit(graph: FactorGraph, params: Mapping[str, Tensor], path: str) -> None:
     """Checks that arrays are the model's parameters.
 
     Raises:
-        GmcError: with what is missing, unknown, or of another shape.
+        GmcError: with what is missing, unknown, or of another shape; or that they leave no normalisable law.
     """
     wanted = {p.name: p.shape for p in graph.parameters}
     missing = [name for name in wanted if name not in params]
@@ -159,6 +291,9 @@ def fit(graph: FactorGraph, params: Mapping[str, Tensor], path: str) -> None:
         shapes += [f"the weight of {term.name} {flaw}"] if flaw else []
     if missing or unknown or shapes:
         raise GmcError([run_errors.weights_differ(None, path, missing, unknown, shapes)])
+    proper = build_proper(graph)
+    if proper is not None and (flaws := proper.check(params)):
+        raise GmcError([run_errors.improper(None, path, flaws)])
 
 
 def open_run(folder: Path | str, device: str = "cpu") -> Run:

@@ -99,6 +99,16 @@ def weights_differ(
     )
 
 
+@diagnostic("GM743", "no normalisable law")
+def improper(span: Span | None, path: str | None, flaws: Sequence[str]) -> Finding:
+    """Weights with which exp(-E) cannot be summed or integrated."""
+    where = "this model" if path is None else f"the model with the weights in `{path}`"
+    return Finding(
+        f"{where} has no normalisable law: {'; '.join(flaws)}",
+        "make the couplings of unbounded variables smaller, or of the other sign; weights that gmc trains stay within what has a law",
+    )
+
+
 @diagnostic("GM724", "run settings differ")
 def settings_differ(span: Span | None, path: str, what: str, then: str, now: str) -> Finding:
     """A resume with other settings than the run began with."""
@@ -220,3 +230,53 @@ def graph_failed(span: Span, reason: str, model: Span) -> Finding:
     """A node of a compiled graph failed; the span is what it was emitted for."""
     help = "where the file is right this is a mistake of gmc: please report it, with the file"
     return Finding(f"running what this says failed: {reason}", help, (Related(model, "in this model"),))
+
+
+@diagnostic("GM744", "start in a circle")
+def start_in_circle(span: Span, chain: str, other: str) -> Finding:
+    """`--from` a chain that itself needs the chain that is to start from it."""
+    if chain == other:
+        return Finding(f"chain `{chain}` cannot start from where it ends itself", "name another chain, or leave it out")
+    return Finding(
+        f"chain `{chain}` cannot start from where `{other}` ends, which needs `{chain}` itself",
+        "name a chain that can run first",
+    )
+
+
+@diagnostic("GM745", "nothing to predict")
+def not_drawn(span: Span, variable: str, chain: str) -> Finding:
+    """A prediction of what the chain is given."""
+    return Finding(
+        f"chain `{chain}` draws no site of `{variable}`: all of them are clamped",
+        f"choose a chain that leaves `{variable}` free, wholly or in part, or another variable",
+    )
+
+
+@diagnostic("GM746", "nothing to compare with")
+def no_column(span: Span, variable: str, split: str, purpose: str) -> Finding:
+    """A prediction that needs rows which the split does not have."""
+    return Finding(
+        f"the data have no {split} rows of `{variable}`, {purpose}",
+        f"give `{variable}` a line for this split in the `data` statement, or choose another split",
+    )
+
+
+@diagnostic("GM747", "chains that cannot be diagnosed")
+def not_diagnosable(span: Span, chain: str, reason: str, help: str) -> Finding:
+    """Diagnostics of too few chains or sweeps, of chains with laws of their own, or of one that draws nothing."""
+    return Finding(f"chain `{chain}` cannot be diagnosed: {reason}", help)
+
+
+@diagnostic("GM748", "options that do not go together")
+def options_disagree(span: Span | None, what: str, help: str) -> Finding:
+    """An option, or an argument, that says nothing without another one, or beside it."""
+    return Finding(what, help)
+
+
+@diagnostic("GM749", "no sweep is left")
+def nothing_left(span: Span, chain: str, sweeps: int, burn: int) -> Finding:
+    """A burn-in as long as the chain."""
+    return Finding(
+        f"chain `{chain}` runs for {sweeps} sweeps, of which the first {burn} are not to be kept",
+        "let it run longer, or keep sweeps from an earlier one on",
+    )

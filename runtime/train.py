@@ -14,6 +14,7 @@ from torch import Tensor
 from gmc.compiler.driver import Compiled
 from gmc.compiler.emission import Want
 from gmc.compiler.emitter import inputs
+from gmc.compiler.proper import build_proper
 from gmc.compiler.training import Side, TrainingGraph
 from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.model import Minimize, Stage, Term
@@ -74,6 +75,7 @@ class Trainer:
         for graph in (g for terms in self.graphs.values() for g in terms):
             graph.module.to(self.engine.device)
         self.marginals = Marginals(compiled)
+        self.proper = build_proper(compiled.graph)
         self._order: tuple[tuple[str, int], Tensor] | None = None
 
     @property
@@ -151,6 +153,8 @@ class Trainer:
                 gradients = self._descend(line, about, progress)
                 stepper, names = self._stepper(stage, number, line)
                 stepper.step({name: g for name, g in gradients.items() if name in names}, progress)
+                if self.proper is not None:
+                    self.proper.project(self.params)
         self.losses.count += 1
 
     def _descend(self, line: Minimize, about: Rows, progress: float) -> dict[str, Tensor]:

@@ -24,8 +24,9 @@ from gmc.runtime.exact import TooLarge
 from gmc.runtime.folder import METRICS, STATE, WEIGHTS, cleared, fingerprint, lay, refuse, settings_of
 from gmc.runtime.initial import initial_parameters
 from gmc.runtime.metric import Metric
+from gmc.runtime.missing import needless
+from gmc.runtime.request import whole
 from gmc.runtime.run import Run, find_device, fit, open_run
-from gmc.runtime.sampling import whole
 from gmc.runtime.storage import (
     MetricsLog,
     open_metrics,
@@ -88,13 +89,16 @@ def train(
     if weights is not None and not (resume and out is not None and (out / STATE).is_file()):
         params |= read_weights(compiled, weights)
     trainer = Trainer(compiled, rows, {n: p.to(place, torch.float32) for n, p in params.items()}, seed)
+    warnings = tuple(needless(checked, rows))
     if out is None:
-        return _in_memory(compiled, trainer, read, watch)
+        run = _in_memory(compiled, trainer, read, watch)
+        run.warnings = warnings
+        return run
     session = _Session(compiled, out, read, trainer, settings)
     session.begin(resume)
     session.run(watch, tensorboard)
     run = open_run(out, device)
-    run.warnings = session.warnings
+    run.warnings = (*warnings, *session.warnings)
     return run
 
 

@@ -41,7 +41,11 @@ class Survey:
 
     binding: Binding
     variable: Variable
+    maskable: torch.Tensor
+    """The sites that may be missing, bool [*shape]."""
     total: int = 0
+    gaps: torch.Tensor | None = None
+    """The sites that are missing in some row, bool [*shape]; None where nothing is."""
     missing: Count = field(default_factory=Count)
     outside: Count = field(default_factory=Count)
     low: float = float("inf")
@@ -51,18 +55,21 @@ class Survey:
         """Takes note of values `x` [n, *shape] of the numbered `rows`; `support` looks at the support too."""
         self.total += x.numel()
         absent = x.isnan()
-        self.missing.add(absent, x, rows)
+        if bool(absent.any()):
+            here = absent.any(dim=0).cpu()
+            self.gaps = here if self.gaps is None else self.gaps | here
+            self.missing.add(absent & ~self.maskable.to(x.device), x, rows)
         if support:
             family = self.variable.family
             assert isinstance(family, Family)
             outside = family.unclaimed(x) & ~absent
             self.outside.add(outside, x, rows)
             if self.outside.count and not self.missing.count:
-                low, high = x.aminmax()
+                low, high = x[~absent].aminmax()
                 self.low, self.high = min(self.low, float(low)), max(self.high, float(high))
 
     def judge(self) -> None:
-        """Raises GmcError if a value is missing, else if one is outside the support."""
+        """Raises GmcError if a value is missing that may not be, else if one is outside the support."""
         name, span = self.variable.name, self.binding.span
         if self.missing.count:
             found = self.missing

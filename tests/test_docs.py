@@ -88,15 +88,9 @@ def test_what_is_said_to_come_later_is_refused_so() -> None:
     model = "model m { observed x : bernoulli[4]  latent z : bernoulli[3]  edge x -- z }\nchain c { clamp x }\n"
     forms = {
         "`net`": "net n = linear(2)",
-        "`potent`": "chain d { potent x = 0.5 }",
-        "`impotent`": "chain d { clamp x  impotent x }",
-        "`unless`": "chain d { clamp x  impotent x unless surprise(x) > 0.5 }",
-        "where observed`": "chain d { clamp x where observed }",
         "`backprop`": "chain d { backprop 1 }",
         "`sweeps uniform(a, b)`": "chain d { sweeps uniform(1, 3) }",
-        "`update mode`": "chain d { update mode }",
         "by EDGE}`": "chain d { sweep {x} then {z by x_z} }",
-        "`normal(0, 1)`": "chain d { start normal(0, 1) }",
         "`test` statements": 'test "t" { assert exact > 0 }',
         **{f"`{word}`": f"objective o = {word}(c)" for word in ("cd", "layerwise", "autoencoder", "elbo", "vimco")},
     }

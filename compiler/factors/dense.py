@@ -79,6 +79,10 @@ class Dense(Factor):
             return None
         return "is not symmetric with zeros between a site and itself"
 
+    def couplings(self, ends: Sequence[Variable], theta: Mapping[str, Tensor]) -> Tensor | None:
+        """The weight."""
+        return theta["weight"]
+
     def gradient(self, g: Emitter, theta: Theta, ends: Sequence[Variable], values: Sequence[Expr]) -> dict[str, Expr]:
         """The mean product of the statistics: for a lateral edge that of each pair, in both places that hold its weight."""
         chains = values[0].shape[0]

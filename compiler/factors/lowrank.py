@@ -74,6 +74,10 @@ class LowRank(Factor):
         ]
         return torch.mm(reduce(mul, down), g.select(theta[f"weight.{slot}"], target, 0).T)
 
+    def degree(self, ends: Sequence[Variable]) -> int:
+        """One array an end is multiplied."""
+        return len(ends)
+
     def gradient(self, g: Emitter, theta: Theta, ends: Sequence[Variable], values: Sequence[Expr]) -> dict[str, Expr]:
         """The mean of each end's statistic times the other ends' products."""
         chains = values[0].shape[0]

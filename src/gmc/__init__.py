@@ -16,39 +16,48 @@ if TYPE_CHECKING:
 
     from gmc.dsl.diagnostic import Diagnostic as Diagnostic
     from gmc.dsl.diagnostic import GmcError as GmcError
+    from gmc.runtime.diagnosing import Diagnosis as Diagnosis
     from gmc.runtime.evaluation import Evaluation as Evaluation
     from gmc.runtime.model import Model as Model
     from gmc.runtime.model import Picture as Picture
+    from gmc.runtime.predicting import Prediction as Prediction
     from gmc.runtime.run import Run as Run
     from gmc.runtime.sampling import Samples as Samples
+    from gmc.runtime.sampling import Stream as Stream
     from gmc.runtime.training import Interrupted as Interrupted
     from gmc.runtime.training import Progress as Progress
 
 __version__ = _version("gmc-lang")
 __all__ = [
+    "Diagnosis",
     "Diagnostic",
     "Evaluation",
     "GmcError",
     "Interrupted",
     "Model",
     "Picture",
+    "Prediction",
     "Progress",
     "Run",
     "Samples",
+    "Stream",
     "compile",
     "load",
 ]
 
 _HOMES = {
+    "Diagnosis": "gmc.runtime.diagnosing",
     "Diagnostic": "gmc.dsl.diagnostic",
     "Evaluation": "gmc.runtime.evaluation",
     "GmcError": "gmc.dsl.diagnostic",
     "Interrupted": "gmc.runtime.training",
     "Model": "gmc.runtime.model",
     "Picture": "gmc.runtime.model",
+    "Prediction": "gmc.runtime.predicting",
     "Progress": "gmc.runtime.training",
     "Run": "gmc.runtime.run",
     "Samples": "gmc.runtime.sampling",
+    "Stream": "gmc.runtime.sampling",
 }
 
 

@@ -9,7 +9,7 @@ from gmc.commands.frame import Commands
 
 COMMANDS = {
     name: f"gmc.commands.{name}"
-    for name in ("new", "check", "fmt", "graph", "schedule", "compile", "sample", "eval", "info", "explain")
+    for name in ("new", "check", "fmt", "graph", "schedule", "compile", "sample", "predict", "eval", "info", "explain")
 } | {"eval": "gmc.commands.evaluate"}
 
 

@@ -8,8 +8,8 @@ transition matrices of what the program does, to be held against those that the 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,11 @@ from gmc.compiler.graph import family
 from gmc.compiler.program import Program
 from gmc.compiler.region import Region
 from gmc.compiler.split import Split
-from gmc.dsl.model import Model
+from gmc.dsl.model import Chain, Model
+from tests.oracle import gained
 from tests.oracle.laws import Law, law
 from tests.oracle.models import CHAIN, EXAMPLES, Example, load, random_values, random_weights
-from tests.oracle.sites import clamping, sites
+from tests.oracle.sites import Site, clamping, part_sites, sites
 from tests.oracle.sweeps import update_matrix
 
 SEED = 1
@@ -52,6 +53,10 @@ class Case:
     def model(self) -> Model:
         return self.compiled.checked.model
 
+    @property
+    def chain(self) -> Chain:
+        return self.program.chain
+
     def statistics(self, table: Tensor | None = None) -> dict[str, Tensor]:
         """Whole statistics `[states, size]` of each variable in a table of values (the law's states)."""
         return encode(self.model, self.law.values if table is None else table)
@@ -61,17 +66,35 @@ class Case:
         first = next(c for c, site in enumerate(self.law.sites) if site.variable == region.name)
         return tuple(first + int(site) for site in region.sites)
 
-    def values(self, statistics: Mapping[str, Tensor], start: bool = True) -> dict[str, Any]:
-        """All inputs that a graph of the chain may take, at those whole statistics, the free ones as start and as state."""
+    def values(
+        self,
+        statistics: Mapping[str, Tensor],
+        sweep: int = 1,
+        of: int = 1,
+        observed: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Any]:
+        """All inputs that a graph of the chain may take, at those whole states, the free ones as start and as state; gains as in that sweep of the run.
+
+        `observed` says which sites of variables that are clamped where observed each row has, `VAR` -> bool `[rows, sites]`; what it lacks is given as 0.
+        """
         count = next(iter(statistics.values())).shape[0]
         schedule = self.program.schedule
         found: dict[str, Any] = dict(self.weights)
         found |= {f"clamped.{n}": part(statistics[n], r) for n, r in schedule.clamped.items()}
         found |= {f"start.{n}": part(statistics[n], r) for n, r in schedule.free.items()}
         found |= {f"state.{n}": part(statistics[n], r) for n, r in schedule.active.items()}
+        for name in schedule.masked:
+            free = schedule.free[name]
+            width = free.variable.family.width
+            has = torch.zeros(count, free.variable.sites, dtype=torch.bool) if observed is None else observed[name]
+            has = part(has.repeat_interleave(width, dim=1), free)
+            found[f"observed.{name}"] = has
+            found[f"given.{name}"] = torch.where(has, part(statistics[name], free), 0.0)
+        at = gained.progress(sweep, of)
+        found |= {f"gain.{n}": gain.value.at(at) for n, gain in enumerate(self.chain.gains) if not gain.value.constant}
         found["blank"] = torch.zeros(count, 1, dtype=torch.float64)
         found["key"] = row_keys(0, "replay", torch.arange(count))
-        found["sweep"] = 1
+        found["sweep"] = sweep
         return found
 
 
@@ -119,16 +142,30 @@ def case(name: str, clamp: str = "", more: str = "") -> Case:
     """An example compiled with a clamp pattern and more items; made once for all tests."""
     compiled = compile_example(EXAMPLE[name], f"{clamp} {more}")
     model, chain = compiled.checked.model, compiled.checked.chain(CHAIN)
-    given = clamping(model, chain, random_values(model, SEED))
+    always = replace(chain, clamps=tuple(c for c in chain.clamps if not c.observed))
+    given = clamping(model, always, random_values(model, SEED))
     return Case(compiled, compiled.program(CHAIN), random_weights(model, SEED), exact_law(name, tuple(given.items())))
 
 
-class Replay(fx.Interpreter):
-    """Runs a graph and notes each draw's site, region and field; a draw gives back `current` of its region."""
+SPOILT = 7.5
+"""What a draw gives where a row holds a value: it must go nowhere."""
 
-    def __init__(self, module: fx.GraphModule, drawn: Mapping[int, Region], current: Mapping[str, Tensor]) -> None:
+
+class Replay(fx.Interpreter):
+    """Runs a graph and notes each draw's site, region and field; a draw gives back `current` of its region.
+
+    At what `held` marks, `VAR` -> bool `[rows, size]`, it gives a number that no site can take.
+    """
+
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        drawn: Mapping[int, Region],
+        current: Mapping[str, Tensor],
+        held: Mapping[str, Tensor],
+    ) -> None:
         super().__init__(module)
-        self.drawn, self.current = drawn, current
+        self.drawn, self.current, self.held = drawn, current, held
         self.noted: list[tuple[int, Region, Tensor]] = []
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -136,27 +173,37 @@ class Replay(fx.Interpreter):
             return super().call_function(target, args, kwargs)
         region = self.drawn[args[2]]
         value = part(self.current[region.name], region)
+        if region.name in self.held:
+            value = torch.where(part(self.held[region.name], region), SPOILT, value)
         assert args[0].shape == value.shape
         self.noted.append((args[2], region, args[0]))
         return value
 
 
 def replay(
-    module: fx.GraphModule, values: Mapping[str, Any], drawn: Mapping[int, Region], current: Mapping[str, Tensor]
+    module: fx.GraphModule,
+    values: Mapping[str, Any],
+    drawn: Mapping[int, Region],
+    current: Mapping[str, Tensor],
+    held: Mapping[str, Tensor] | None = None,
 ) -> tuple[list[tuple[int, Region, Tensor]], Any]:
     """The draws of a graph, in order, with their fields `[states, region.size]`, and its output."""
-    interpreter = Replay(module, drawn, current)
+    interpreter = Replay(module, drawn, current, held or {})
     out = interpreter.run(*(values[name] for name in inputs(module)))
     return interpreter.noted, out
 
 
 def replay_split(
-    split: Split, values: Mapping[str, Any], drawn: Mapping[int, Region], current: Mapping[str, Tensor]
+    split: Split,
+    values: Mapping[str, Any],
+    drawn: Mapping[int, Region],
+    current: Mapping[str, Tensor],
+    held: Mapping[str, Tensor] | None = None,
 ) -> tuple[list[tuple[int, Region, Tensor]], Any]:
     """The same through the two parts of a split graph."""
-    none, hoisted = replay(split.once, values, drawn, current)
+    none, hoisted = replay(split.once, values, drawn, current, held)
     assert not none
-    return replay(split.each, {**values, **hoisted}, drawn, current)
+    return replay(split.each, {**values, **hoisted}, drawn, current, held)
 
 
 def chances(region: Region, eta: Tensor) -> list[Tensor]:
@@ -177,6 +224,80 @@ def matrices(case: Case, noted: Sequence[tuple[int, Region, Tensor]]) -> list[tu
         (case.columns(region), update_matrix(case.law, case.columns(region), chances(region, eta)))
         for _, region, eta in noted
     ]
+
+
+def transition(
+    case: Case, split: Split, sweep: int = 1, of: int = 1, observed: Mapping[str, Tensor] | None = None
+) -> Tensor:
+    """The whole matrix of a graph of a sweep over the law's states, from the fields of each block on the way from every state to every other.
+
+    What the graph reads before it is drawn is that of the first state, what it reads after that of the second; so gates, which look at the state before
+    the sweep, are those of the first. `observed`: the sites that every row has of what is clamped where observed, `VAR` -> bool `[sites]`.
+    """
+    count = len(case.law.p)
+    before, after = torch.arange(count).repeat_interleave(count), torch.arange(count).repeat(count)
+    states = case.statistics()
+    flags = {n: x.expand(count**2, -1) for n, x in (observed or {}).items()}
+    values = case.values({n: x[before] for n, x in states.items()}, sweep, of, flags)
+    current = {n: x[after] for n, x in states.items()}
+    noted, _ = replay_split(split, values, case.program.drawn, current, wide(case.model, flags))
+    p = chance_of(case, noted, after)
+    drawn = {c for _, region, _ in noted for c in case.columns(region)}
+    digits = case.law.digits
+    still = torch.ones(len(p), dtype=torch.bool)
+    for column in set(case.law.free) - drawn:  # what this graph does not draw stays
+        still &= digits[before, column] == digits[after, column]
+    return (p * still).reshape(count, count)
+
+
+def wide(model: Model, flags: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Flags of sites `[rows, sites]` as flags of statistics `[rows, size]`."""
+    return {n: x.repeat_interleave(model.variable(n).family.width, dim=1) for n, x in flags.items()}
+
+
+def chance_of(case: Case, noted: Sequence[tuple[int, Region, Tensor]], rows: Tensor) -> Tensor:
+    """The chance that the draws of free sites give what these are in the states numbered `rows`, `[rows]`."""
+    p = torch.ones(len(rows), dtype=torch.float64)
+    for _, region, eta in noted:
+        for column, chance in zip(case.columns(region), chances(region, eta), strict=True):
+            if column in case.law.free:  # else a row holds it
+                p = p * chance.gather(1, case.law.digits[rows, column].unsqueeze(1))[:, 0]
+    return p
+
+
+def order_of(case: Case) -> list[tuple[int, ...]]:
+    """The blocks of a sweep with what is deferred, as columns of the law, in the order in which they are drawn."""
+    return _columns(case, [*case.program.schedule.blocks, *case.program.schedule.deferred])
+
+
+def _columns(case: Case, blocks: Sequence[Sequence[Region]]) -> list[tuple[int, ...]]:
+    """Blocks as free columns of the law; those of which a row holds all are left out."""
+    found = [tuple(sorted({c for r in block for c in case.columns(r)} & set(case.law.free))) for block in blocks]
+    return [block for block in found if block]
+
+
+def opening_of(case: Case) -> tuple[list[tuple[int, ...]], list[int]]:
+    """The blocks of pass 0 as columns, and the free columns that it leaves out: those that are deferred, or that a start supplies."""
+    blocks = _columns(case, case.program.schedule.opening)
+    drawn = {c for block in blocks for c in block}
+    return blocks, [c for c in case.law.free if c not in drawn]
+
+
+def maskable(case: Case) -> tuple[Site, ...]:
+    """The sites that a chain clamps where they are observed."""
+    found = {site for clamp in case.chain.clamps if clamp.observed for site in part_sites(case.model, clamp)}
+    return tuple(site for site in case.law.sites if site in found)
+
+
+def with_mask(case: Case, observed: Collection[Site]) -> tuple[Case, dict[str, Tensor]]:
+    """A case with the law given what a row has, at the values that clamps have elsewhere, and its flags `VAR` -> bool `[sites]`."""
+    values = random_values(case.model, SEED)
+    given = {site: float(values[site.variable].reshape(-1)[site.number]) for site in observed}
+    flags = {
+        name: torch.tensor([Site(name, i) in observed for i in range(region.variable.sites)])
+        for name, region in case.program.schedule.masked.items()
+    }
+    return replace(case, law=law(case.model, case.weights, {**case.law.clamped, **given})), flags
 
 
 def key_of(count: int, seed: int = 0) -> Tensor:

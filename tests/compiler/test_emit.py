@@ -56,6 +56,21 @@ def rbm() -> tuple[syntax.File, Compiled]:
     return compiled(TEXT)
 
 
+def test_the_model_tells_gains_and_gates() -> None:
+    items = "clamp v where observed  potent v -> h = 0.5  potent v_h = 0 -> 2  impotent v unless surprise(v) > 0.25  update mode"
+    _, found = compiled("model m { observed v : spin[2] latent h : spin[3] edge v -- h } chain c { " + items + " }")
+    lines = emit_model(found.checked).splitlines()
+    at = lines.index("chain c")
+    assert [line.strip() for line in lines[at + 1 :]] == [
+        "clamp v from data where observed",
+        "potent v -> h = 0.5",
+        "potent v_h = 0 -> 2",
+        "impotent v unless surprise(v) > 0.25",
+        "sweeps 1",
+        "update mode",
+    ]
+
+
 def test_syntax_tree() -> None:
     text = "model m { observed v : bernoulli[2]\n latent h : bernoulli(bias = none)\n edge v -- h }  # said aside"
     assert emit_ast(parse(Source("m.gm", text)).file) == (

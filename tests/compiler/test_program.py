@@ -10,7 +10,6 @@ from torch import Tensor
 
 from gmc.compiler.colouring import Block
 from gmc.compiler.draws import DRAWS
-from gmc.compiler.graph import family
 from gmc.compiler.program import required
 from gmc.compiler.region import Region
 from gmc.compiler.split import Split
@@ -25,10 +24,12 @@ from tests.compiler.replay import (
     replay,
     replay_split,
 )
-from tests.oracle.energy import energy, precision
+from tests.oracle.energy import energy
+from tests.oracle.laws import precision_of
 from tests.oracle.models import random_values
 from tests.oracle.sites import as_columns, supports
 from tests.oracle.sweeps import block_matrix, pass_zero, total_variation, update_matrix
+from tests.oracle.tails import base
 
 EXACT = 1e-10
 LARGE = {
@@ -205,11 +206,12 @@ def check_conditionals(given: Case, region: Region, eta: Tensor, table: Tensor) 
             expected = torch.softmax(torch.stack([minus_energy(value) for value in support], dim=1), 1)
             torch.testing.assert_close(chances(region, eta)[at], expected, rtol=0, atol=EXACT)
             continue
-        beta = precision(region.variable)
-        zero, one, two = (minus_energy(x) for x in (0.0, 1.0, 2.0))
-        torch.testing.assert_close(2 * one - zero - two, torch.full_like(one, beta), rtol=0, atol=1e-9)
-        torch.testing.assert_close(eta[:, at], (one - zero) / beta + 0.5, rtol=0, atol=EXACT)
-        assert family(region.variable).sent(torch.ones(1, 1)).item() == pytest.approx(beta)
+        beta = precision_of(given.model, given.weights, column)
+        ones = torch.ones(len(table), dtype=torch.float64)
+        one, two, four = (minus_energy(x) - base(region.variable, x * ones, beta) for x in (1.0, 2.0, 4.0))
+        # without its base measure it is linear in x, and the statistic is beta x
+        torch.testing.assert_close(four - two, 2 * (two - one), rtol=0, atol=1e-9)
+        torch.testing.assert_close(eta[:, at], (two - one) / beta, rtol=0, atol=EXACT)
 
 
 @pytest.mark.parametrize(("name", "items"), GAUSSIAN)

@@ -6,12 +6,14 @@ many chains from that law, one sample a chain: it answers as a program under tes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from gmc.dsl.model import Chain, Model
+from tests.oracle import gained
 from tests.oracle.laws import Law, law
 from tests.oracle.sites import Site
 from tests.oracle.sweeps import (
@@ -112,6 +114,80 @@ def independent(claim: Law) -> Sampler:
 def frozen(claim: Law, blocks: Sequence[Block]) -> Sampler:
     """The last block is never drawn: the law stays invariant, and is never reached."""
     return _over(claim, sweep_matrix(claim, blocks[:-1]))
+
+
+# ── Gains, gates and masks ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def right_gains(held: Law, chain: Chain, blocks: Sequence[Block]) -> Sampler:
+    """A chain with gains as it should be; its claim is its own stationary law."""
+    return _instead(held, chain, blocks, gained.sweep_matrix(held, chain, blocks))
+
+
+def backwards(model: Model, chain: Chain) -> Chain:
+    """The chain with the gains of variables on what these receive instead of what they send."""
+    found = []
+    for gain in chain.gains:
+        if gain.variable is None:
+            found.append(gain)
+            continue
+        ends = [edge.ends for edge in model.edges if gain.variable in edge.ends]
+        near = {n for names in ends for n in (set(names) - {gain.variable} or {gain.variable})}
+        targets = sorted(near) if gain.target is None else [gain.target]
+        found += [replace(gain, variable=other, target=gain.variable) for other in targets]
+    return replace(chain, gains=tuple(found))
+
+
+def gains_backwards(held: Law, chain: Chain, blocks: Sequence[Block]) -> Sampler:
+    """Gains scale the messages that come in."""
+    return _instead(held, chain, blocks, gained.sweep_matrix(held, backwards(held.model, chain), blocks))
+
+
+def gains_forgotten(held: Law, chain: Chain, blocks: Sequence[Block]) -> Sampler:
+    """Every message at full gain."""
+    return _instead(held, chain, blocks, gained.sweep_matrix(held, replace(chain, gains=()), blocks))
+
+
+def impotent_in_one_block(held: Law, chain: Chain, blocks: Sequence[Block]) -> Sampler:
+    """The first two blocks are drawn as one, though messages still go one way between them."""
+    merged = (tuple(sorted((*blocks[0], *blocks[1]))), *blocks[2:])
+    return _instead(held, chain, blocks, gained.sweep_matrix(held, chain, merged))
+
+
+def gate_of_the_batch(held: Law, chain: Chain, blocks: Sequence[Block]) -> Sampler:
+    """One gate for all chains: open where it is for most of those of the stationary law."""
+    target = gained.stationary_law(held, chain, blocks).p
+    opened = {number: target @ states.to(target.dtype) > 0.5 for number, states in gained.gates_of(held, chain).items()}
+    return _instead(held, chain, blocks, _gated_by(held, chain, blocks, opened))
+
+
+def gate_of_each_block(held: Law, chain: Chain, blocks: Sequence[Block]) -> Sampler:
+    """The gate is tested anew before each block of a sweep."""
+    return _instead(held, chain, blocks, _gated_by(held, chain, blocks, gained.gates_of(held, chain)))
+
+
+def mask_of_another_row(claim: Law, blocks: Sequence[Block], other: Collection[Site]) -> Sampler:
+    """What another row lacks is drawn, and what it has is held; `claim` is the law given what this row has."""
+    common = {site: value for site, value in claim.clamped.items() if site in other}
+    space = law(claim.model, claim.weights, common)
+    kept = [space.values[:, c] == claim.clamped[site] for c, site in enumerate(space.sites) if site in claim.clamped]
+    target = torch.where(torch.stack(kept, dim=1).all(1), space.p, 0.0)
+    missing = tuple(c for c, site in enumerate(space.sites) if site in claim.clamped and site not in other)
+    drawn = [tuple(c for c in block if space.sites[c] not in other) for block in (*blocks, missing)]
+    return Sampler(space, sweep_matrix(space, [block for block in drawn if block]), target / target.sum(), claim)
+
+
+def _instead(held: Law, chain: Chain, blocks: Sequence[Block], matrix: Tensor) -> Sampler:
+    """A sweep that claims to be that of a chain."""
+    claim = gained.stationary_law(held, chain, blocks)
+    return Sampler(held, matrix, claim.p, claim)
+
+
+def _gated_by(held: Law, chain: Chain, blocks: Sequence[Block], opened: gained.Open) -> Tensor:
+    matrix = torch.eye(len(held.values), dtype=torch.float64)
+    for block in blocks:
+        matrix = matrix @ gained.block_matrix(held, chain, block, 1.0, opened)
+    return matrix
 
 
 def _with(claim: Law, blocks: Sequence[Block], factors: Mapping[str, float]) -> Sampler:

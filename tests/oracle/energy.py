@@ -13,31 +13,32 @@ import torch
 from torch import Tensor
 
 from gmc.dsl.model import Edge, Model, Variable
-from tests.oracle.sites import Site, sites
+from tests.oracle.sites import Site
+from tests.oracle.tails import UNBOUNDED, base, precisions
 from tests.oracle.terms import term
 
 Weights = Mapping[str, Tensor]
 
 
-def statistic(variable: Variable, values: Tensor) -> Tensor:
-    """The statistic of each site: values `[n, sites]` of one variable to `[n, sites, width]`.
+def statistic(variable: Variable, values: Tensor, weights: Weights | None = None) -> Tensor:
+    """The statistic of each site: values `[n, sites]` of one variable to `[n, sites, width]`; a learned precision is looked up in `weights`.
 
     Raises:
         NotImplementedError: the oracle does not know the family.
     """
     match variable.family.word:
-        case "bernoulli" | "spin":
+        case "bernoulli" | "spin" | "relu" | "poisson" | "gamma":
             return values.unsqueeze(2)
         case "categorical":
             return torch.stack([(values == state).to(values.dtype) for state in range(variable.family.width)], dim=2)
         case "normal":
-            return (values * precision(variable)).unsqueeze(2)
+            return (values * precisions(variable, weights or {})).unsqueeze(2)
         case word:
             raise NotImplementedError(f"the oracle does not know the family {word!r}")
 
 
 def precision(variable: Variable) -> float:
-    """The precision of a normal variable."""
+    """The precision of a normal variable, where it is fixed."""
     return float(variable.family.precision)  # type: ignore[attr-defined]
 
 
@@ -60,24 +61,33 @@ def bias(variable: Variable, weights: Weights) -> Tensor:
 def energy(model: Model, weights: Weights, values: Tensor, silent: Collection[Site] = ()) -> Tensor:
     """E of each row of a table of values `[n, sites]`, in nats, `[n]`; differentiable in the weights.
 
-    The base measure counts as energy: `beta x^2 / 2` for a normal. Silent sites send nothing: their statistic counts as 0.
+    The base measure counts as energy: `beta x^2 / 2` for a normal. Silent sites send nothing: their statistic, and their base measure, count as 0.
     """
-    heard = torch.tensor([site not in silent for site in sites(model)], dtype=values.dtype)
     parts = values.split([v.sites for v in model.variables], dim=1)
-    ears = heard.split([v.sites for v in model.variables])
-    statistics: dict[str, Tensor] = {}
+    statistics = statistics_of(model, values, silent, weights)
     total = torch.zeros(values.shape[0], dtype=torch.float64)
-    for variable, part, ear in zip(model.variables, parts, ears, strict=True):
-        t = statistic(variable, part) * ear.unsqueeze(1)
-        statistics[variable.name] = t
+    for variable, part in zip(model.variables, parts, strict=True):
+        t = statistics[variable.name]
         b = bias(variable, weights)
         for site, component in itertools.product(range(variable.sites), range(variable.family.width)):
             total = total - b[site, component] * t[:, site, component]
-        if variable.family.word == "normal":
-            total = total + 0.5 * precision(variable) * (part**2 * ear).sum(1)
+        if variable.family.word in UNBOUNDED:
+            ear = torch.tensor([Site(variable.name, i) not in silent for i in range(variable.sites)])
+            total = total - torch.where(ear, base(variable, part, precisions(variable, weights)), 0.0).sum(1)
     for edge in model.edges:
         total = total - term(model, tied_to(model, edge), edge, weights, statistics)
     return total
+
+
+def statistics_of(
+    model: Model, values: Tensor, silent: Collection[Site] = (), weights: Weights | None = None
+) -> dict[str, Tensor]:
+    """The statistics `VAR` -> `[n, sites, width]` of a table of values `[n, sites]`; those of silent sites are 0."""
+    found = {}
+    for variable, part in zip(model.variables, values.split([v.sites for v in model.variables], dim=1), strict=True):
+        heard = torch.tensor([Site(variable.name, i) not in silent for i in range(variable.sites)], dtype=values.dtype)
+        found[variable.name] = statistic(variable, part, weights) * heard.unsqueeze(1)
+    return found
 
 
 def tied_to(model: Model, edge: Edge) -> Edge:

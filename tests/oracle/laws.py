@@ -1,8 +1,7 @@
-"""Exact laws of small models: every state of the finite sites listed, normals integrated in closed form.
+"""Exact laws of small models: every state of the finite sites listed, unbounded ones integrated one by one.
 
-A law is conditional on what is clamped. Where there are free normals they must be independent given the finite sites; the law is then a
-mixture of Gaussians: each finite state has the weight `exp(-E)` integrated over the normals, and each normal site its
-own mean and variance in that state.
+A law is conditional on what is clamped. Where there are free unbounded sites they must be independent given the finite ones; the law is then a
+mixture: each finite state has the weight `exp(-E)` integrated over them, and each unbounded site its own law, of a slope l (`tails`), in that state.
 """
 
 from __future__ import annotations
@@ -14,17 +13,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gmc.dsl.model import Model
-from tests.oracle.energy import Weights, energy, precision, statistic
+from gmc.dsl.model import Model, Variable
+from tests.oracle.energy import Weights, energy, statistic
 from tests.oracle.sites import Clamping, Site, as_columns, as_variables, columns, enumerate_states, sites, supports
+from tests.oracle.tails import base, log_integral, moments, precisions, sample
 
 
 @dataclass(frozen=True)
 class Law:
     """The law of a model given what is clamped.
 
-    `values` [states, sites]: the listed states; a free normal stands there at its mean in that state.
-    `variances` [sites]: of the free normals given the finite state, else 0.
+    `values` [states, sites]: the listed states; a free unbounded site stands there at its mean in that state.
+    `variances`, `slopes` [states, sites]: of the free unbounded sites given the finite state, else 0.
     `p` [states]: probabilities. `log_z`: the log of the sum (integral) of exp(-E) over all that is free, in nats.
     `free`: the columns that are not clamped.
     """
@@ -34,6 +34,7 @@ class Law:
     clamped: Mapping[Site, float]
     values: Tensor
     variances: Tensor
+    slopes: Tensor
     p: Tensor
     log_z: float
     free: tuple[int, ...]
@@ -50,7 +51,7 @@ class Law:
 
     @property
     def digits(self) -> Tensor:
-        """Which of its values each site has in each state, `[states, sites]` int64; 0 for normals."""
+        """Which of its values each site has in each state, `[states, sites]` int64; 0 where they have no bound."""
         found = [
             torch.zeros(len(self.values), dtype=torch.int64)
             if support is None
@@ -84,12 +85,13 @@ class Law:
 
     def second(self) -> Tensor:
         """E[x x'] of every pair of sites, in values, `[sites, sites]`."""
-        return self.values.T @ (self.p.unsqueeze(1) * self.values) + torch.diag(self.variances)
+        return self.values.T @ (self.p.unsqueeze(1) * self.values) + torch.diag(self.p @ self.variances)
 
     def statistics(self) -> Tensor:
-        """The statistics of each state, flat over all variables, `[states, size]`; a free normal at its mean."""
+        """The statistics of each state, flat over all variables, `[states, size]`; a free unbounded site at its mean."""
         parts = self.values.split([v.sites for v in self.model.variables], dim=1)
-        return torch.cat([statistic(v, x).flatten(1) for v, x in zip(self.model.variables, parts, strict=True)], dim=1)
+        flat = [statistic(v, x, self.weights).flatten(1) for v, x in zip(self.model.variables, parts, strict=True)]
+        return torch.cat(flat, dim=1)
 
     def mean_statistics(self) -> Tensor:
         """E[T], flat over all variables, `[size]`."""
@@ -98,8 +100,9 @@ class Law:
     def second_statistics(self) -> Tensor:
         """E[T T'], flat over all variables, `[size, size]`."""
         t = self.statistics()
+        variances = self.p @ self.variances
         spread = [
-            torch.full((v.family.width,), self.variances[c].item(), dtype=torch.float64) * _slope(self.model, c) ** 2
+            (variances[c] * precision_of(self.model, self.weights, c) ** 2).expand(v.family.width)
             for c, v in ((c, self.model.variable(s.variable)) for c, s in enumerate(self.sites))
         ]
         return t.T @ (self.p.unsqueeze(1) * t) + torch.diag(torch.cat(spread))
@@ -112,13 +115,21 @@ class Law:
         """`n` independent samples `VAR` -> `[n, *shape]`, of the law or of other probabilities `p` of its states."""
         generator = torch.Generator().manual_seed(seed)
         at = torch.multinomial(self.p if p is None else p, n, replacement=True, generator=generator)
-        noise = torch.randn((n, len(self.sites)), generator=generator, dtype=torch.float64)
-        return as_variables(self.model, self.values[at] + noise * self.variances.sqrt())
+        table = self.values[at].clone()
+        for c in set(self.free) - set(self.finite):
+            variable, beta = variable_of(self.model, c), float(precision_of(self.model, self.weights, c))
+            table[:, c] = sample(variable, self.slopes[at, c], beta, seed + 7919 * (c + 1))
+        return as_variables(self.model, table)
 
 
-def _slope(model: Model, column: int) -> float:
-    variable = model.variable(sites(model)[column].variable)
-    return precision(variable) if variable.family.word == "normal" else 1.0
+def variable_of(model: Model, column: int) -> Variable:
+    """The variable of a column."""
+    return model.variable(sites(model)[column].variable)
+
+
+def precision_of(model: Model, weights: Weights, column: int) -> Tensor:
+    """The precision of a normal site, a scalar; 1 of any other."""
+    return precisions(variable_of(model, column), weights)[sites(model)[column].number]
 
 
 def law(model: Model, weights: Weights, clamped: Clamping | None = None, silent: Collection[Site] = ()) -> Law:
@@ -127,26 +138,26 @@ def law(model: Model, weights: Weights, clamped: Clamping | None = None, silent:
     Silent sites send nothing and are meant for broken samplers and for what precedes the first sweep.
 
     Raises:
-        ValueError: normals are coupled to each other.
+        ValueError: unbounded sites are coupled to each other.
     """
     clamped = {Site(*site): float(value) for site, value in (clamped or {}).items()}
     with torch.no_grad():
         weights = {name: w.detach().to(torch.float64) for name, w in weights.items()}
-        table, means, variances, logs = _integrate(model, weights, clamped, silent)
+        table, means, variances, slopes, logs = _integrate(model, weights, clamped, silent)
         log_z = torch.logsumexp(logs, 0)
         free = tuple(c for c, site in enumerate(sites(model)) if site not in clamped)
-        return Law(model, weights, clamped, table + means, variances, (logs - log_z).exp(), log_z.item(), free)
+        return Law(model, weights, clamped, table + means, variances, slopes, (logs - log_z).exp(), log_z.item(), free)
 
 
 def log_partition(model: Model, weights: Weights, clamped: Clamping | None = None) -> Tensor:
     """The log of the sum (integral) of exp(-E) over all that is not clamped, a scalar differentiable in the weights."""
-    return torch.logsumexp(_integrate(model, weights, clamped, ())[3], 0)
+    return torch.logsumexp(_integrate(model, weights, clamped, ())[-1], 0)
 
 
 def log_likelihood(model: Model, weights: Weights, rows: Sequence[Clamping], given: Collection[Site] = ()) -> Tensor:
     """log p(row | the given sites of the row) of each row, `[rows]`, in nats, differentiable in the weights.
 
-    A row lists the observed sites with their values; the others are summed out. A density where normals are observed.
+    A row lists the observed sites with their values; the others are summed out. A density where real numbers are observed.
     """
     found = []
     fixed: dict[tuple[tuple[Site, float], ...], Tensor] = {}
@@ -196,24 +207,26 @@ def joint_log_density(held: Law, values: Mapping[str, Tensor]) -> Tensor:
 
 def _integrate(
     model: Model, weights: Weights, clamped: Clamping | None, silent: Collection[Site]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The table, the normals' means (0 elsewhere), their variances `[sites]`, and each state's log weight."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The table, the unbounded sites' means (0 elsewhere), variances and slopes in each state, and each state's log weight."""
     settled = {Site(*site) for site in clamped or {}} | {Site(*site) for site in silent}
     table = enumerate_states(model, clamped)
-    normals = [c for c, s in enumerate(sites(model)) if supports(model)[c] is None and s not in settled]
-    at_zero = energy(model, weights, table, silent)
-    logs, means, variances = -at_zero, torch.zeros_like(table), torch.zeros(table.shape[1], dtype=torch.float64)
-    if not normals:
-        return table, means, variances, logs
-    _refuse_coupled(model, weights, table, normals, silent)
-    for c in normals:
-        beta = _slope(model, c)
-        # E is quadratic in x: its value at x = 1 tells the linear coefficient, the curvature being beta
-        linear = at_zero - energy(model, weights, _bumped(table, c), silent) + beta / 2
-        logs = logs + linear**2 / (2 * beta) + 0.5 * math.log(2 * math.pi / beta)
-        means[:, c] = (linear / beta).detach()
-        variances[c] = 1 / beta
-    return table, means, variances, logs
+    endless = [c for c, s in enumerate(sites(model)) if supports(model)[c] is None and s not in settled]
+    # at 1 every base measure is finite
+    at_one = _bumped(table, *endless)
+    first = energy(model, weights, at_one, silent)
+    logs, means, variances, slopes = -first, *(torch.zeros_like(table) for _ in range(3))
+    if len(endless) > 1:
+        _refuse_coupled(model, weights, at_one, endless, silent)
+    for c in endless:
+        variable, beta = variable_of(model, c), precision_of(model, weights, c)
+        one, two = (base(variable, torch.tensor(x, dtype=torch.float64), beta) for x in (1.0, 2.0))
+        # minus E is base(x) + l x and what does not depend on x: its values at 1 and 2 tell l
+        slope = first - energy(model, weights, _bumped(at_one, c), silent) - two + one
+        logs = logs - slope - one + log_integral(variable, slope, beta)
+        slopes[:, c] = slope.detach()
+        means[:, c], variances[:, c] = moments(variable, slope.detach(), float(beta.detach()))
+    return table, means, variances, slopes, logs
 
 
 def _bumped(table: Tensor, *at: int) -> Tensor:
@@ -223,15 +236,15 @@ def _bumped(table: Tensor, *at: int) -> Tensor:
 
 
 def _refuse_coupled(
-    model: Model, weights: Weights, table: Tensor, normals: Sequence[int], silent: Collection[Site]
+    model: Model, weights: Weights, table: Tensor, endless: Sequence[int], silent: Collection[Site]
 ) -> None:
     with torch.no_grad():
         zero = energy(model, weights, table, silent)
-        one = {c: energy(model, weights, _bumped(table, c), silent) for c in normals}
-        for i, a in enumerate(normals):
-            for b in normals[i + 1 :]:
+        one = {c: energy(model, weights, _bumped(table, c), silent) for c in endless}
+        for i, a in enumerate(endless):
+            for b in endless[i + 1 :]:
                 mixed = energy(model, weights, _bumped(table, a, b), silent) - one[a] - one[b] + zero
                 if mixed.abs().max() > 1e-9:
                     raise ValueError(
-                        f"{sites(model)[a]} and {sites(model)[b]} are coupled: no mixture of independent normals"
+                        f"{sites(model)[a]} and {sites(model)[b]} are coupled: no mixture of independent laws"
                     )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gmc.dsl.model import Checked, Edge, Model, Variable
 from tests.oracle.sites import support
+from tests.oracle.tails import LOG_PRECISION, UNBOUNDED, some_values
 from tests.oracle.terms import bonds, pairs_of
 
 CHAIN = "given"
@@ -34,8 +35,8 @@ class Example:
 
     @property
     def gaussian(self) -> bool:
-        """Whether it has normals, so that its states cannot all be listed."""
-        return "normal" in self.body
+        """Whether it has unbounded values, so that its states cannot all be listed."""
+        return any(word in self.body for word in UNBOUNDED)
 
     def __str__(self) -> str:
         return self.name
@@ -48,7 +49,16 @@ RBM = Example(
     latent   h : bernoulli[4]
     edge v -- h
     """,
-    ("", "clamp v", "clamp h", "clamp v[:, 1:]", "clamp v[0, 0:2], h[3]", "clamp v[0, :] = 1", "clamp v[0:1, 0:1], h"),
+    (
+        "",
+        "clamp v",
+        "clamp h",
+        "clamp v[:, 1:]",
+        "clamp v[0, 0:2], h[3]",
+        "clamp v[0, :] = 1",
+        "clamp v[0:1, 0:1], h",
+        "clamp v[:, 0], h[1:3]",
+    ),
 )
 BOLTZMANN = Example(
     "boltzmann",
@@ -59,7 +69,16 @@ BOLTZMANN = Example(
     edge h -- h
     edge v -- h
     """,
-    ("", "clamp v", "clamp h", "clamp v[1:3]", "clamp v[0:2], h", "clamp h[2]"),
+    (
+        "",
+        "clamp v",
+        "clamp h",
+        "clamp v[1:3]",
+        "clamp v[0:2], h",
+        "clamp h[2]",
+        "clamp v[0], h[1:]",
+        "clamp v[3], h[0]",
+    ),
 )
 SPIN_BOLTZMANN = Example(
     "spin_boltzmann",
@@ -69,7 +88,7 @@ SPIN_BOLTZMANN = Example(
     edge v -- v
     edge v -- h
     """,
-    ("", "clamp v", "clamp v[2:]", "clamp h = -1"),
+    ("", "clamp v", "clamp v[2:]", "clamp h = -1", "clamp v[0:2], h[1]"),
 )
 POTTS_LATERAL = Example(
     "potts_lateral",
@@ -79,7 +98,7 @@ POTTS_LATERAL = Example(
     edge y -- y
     edge y -- h
     """,
-    ("", "clamp y", "clamp y[1]", "clamp h", "clamp y[0:2] = 2"),
+    ("", "clamp y", "clamp y[1]", "clamp h", "clamp y[0:2] = 2", "clamp y[1], h[2:]", "clamp h[0:2]"),
 )
 DBM2 = Example(
     "dbm2",
@@ -90,7 +109,17 @@ DBM2 = Example(
     edge v  -- h1
     edge h1 -- h2
     """,
-    ("", "clamp v", "clamp h2", "clamp v, h2", "clamp v[0:3]", "clamp h1", "clamp v[0:2], h2[1:]"),
+    (
+        "",
+        "clamp v",
+        "clamp h2",
+        "clamp v, h2",
+        "clamp v[0:3]",
+        "clamp h1",
+        "clamp v[0:2], h2[1:]",
+        "clamp h1[0], h2[2]",
+        "clamp v[1], h1[1:]",
+    ),
 )
 DBM3 = Example(
     "dbm3",
@@ -103,7 +132,16 @@ DBM3 = Example(
     edge h1 -- h2
     edge h2 -- h3
     """,
-    ("", "clamp v", "clamp v, h2", "clamp h3", "clamp h1[1:], v[2]"),
+    (
+        "",
+        "clamp v",
+        "clamp v, h2",
+        "clamp h3",
+        "clamp h1[1:], v[2]",
+        "clamp h1",
+        "clamp h2[0:2]",
+        "clamp v[0:2], h1[1:3], h3",
+    ),
 )
 LABEL_RBM = Example(
     "label_rbm",
@@ -114,7 +152,17 @@ LABEL_RBM = Example(
     edge v -- h
     edge y -- h
     """,
-    ("", "clamp v", "clamp y = 2", "clamp y", "clamp v, y", "clamp v[:, 0], y", "clamp h"),
+    (
+        "",
+        "clamp v",
+        "clamp y = 2",
+        "clamp y",
+        "clamp v, y",
+        "clamp v[:, 0], y",
+        "clamp h",
+        "clamp y, h[0:2]",
+        "clamp v[1, 1], h[3]",
+    ),
 )
 TRIANGLE = Example(
     "triangle",
@@ -126,7 +174,7 @@ TRIANGLE = Example(
     edge b -- c
     edge c -- a
     """,
-    ("", "clamp a", "clamp c[0]", "clamp a[1:], b[0]"),
+    ("", "clamp a", "clamp c[0]", "clamp a[1:], b[0]", "clamp c", "clamp a, c[1]", "clamp a[0], b[1:], c[0]"),
 )
 THIRD_ORDER = Example(
     "third_order",
@@ -136,7 +184,18 @@ THIRD_ORDER = Example(
     latent   h : bernoulli[3]
     edge x -- y -- h
     """,
-    ("", "clamp x", "clamp x, y", "clamp h", "clamp x[1:3]", "clamp x[0:2], y[1:]"),
+    (
+        "",
+        "clamp x",
+        "clamp x, y",
+        "clamp h",
+        "clamp x[1:3]",
+        "clamp x[0:2], y[1:]",
+        "clamp y",
+        "clamp y, h[1]",
+        "clamp h[0:2]",
+        "clamp x[0], y[0], h[1:]",
+    ),
 )
 THIRD_MIXED = Example(
     "third_mixed",
@@ -147,7 +206,7 @@ THIRD_MIXED = Example(
     edge both : x -- y -- h
     edge y -- h
     """,
-    ("", "clamp x", "clamp y", "clamp y[0], x[2]", "clamp h = 0"),
+    ("", "clamp x", "clamp y", "clamp y[0], x[2]", "clamp h = 0", "clamp x[1:], h[0]", "clamp y[1], h"),
 )
 ISING_OPEN = Example(
     "ising_open",
@@ -155,7 +214,7 @@ ISING_OPEN = Example(
     observed s : spin[2, 5]
     edge s -- s by lattice(coupling = axis)
     """,
-    ("", "clamp s[:, 2:]", "clamp s[1, 1:3]", "clamp s[0, :] = 1"),
+    ("", "clamp s[:, 2:]", "clamp s[1, 1:3]", "clamp s[0, :] = 1", "clamp s[0, 0], s[1, 3:]"),
 )
 ISING_PERIODIC = Example(
     "ising_periodic",
@@ -205,7 +264,7 @@ LATTICE_RBM = Example(
     edge v -- v by lattice
     edge v -- h
     """,
-    ("", "clamp v", "clamp h", "clamp v[:, 0:2]"),
+    ("", "clamp v", "clamp h", "clamp v[:, 0:2]", "clamp v[0, 0], v[1, 1:], h[1]"),
 )
 GAUSSIAN_RBM = Example(
     "gaussian_rbm",
@@ -214,7 +273,7 @@ GAUSSIAN_RBM = Example(
     latent   h : bernoulli[4]
     edge x -- h
     """,
-    ("", "clamp x", "clamp h", "clamp x[:, 0]", "clamp x[0, :], h[0:2]"),
+    ("", "clamp x", "clamp h", "clamp x[:, 0]", "clamp x[0, :], h[0:2]", "clamp h[1:3]"),
 )
 GAUSSIAN_MIXED = Example(
     "gaussian_mixed",
@@ -228,7 +287,75 @@ GAUSSIAN_MIXED = Example(
     edge g -- x -- y
     edge g -- g
     """,
-    ("", "clamp x", "clamp y = 1", "clamp g, h[1]", "clamp x[1:], y"),
+    ("", "clamp x", "clamp y = 1", "clamp g, h[1]", "clamp x[1:], y", "clamp y, h", "clamp x[0], g[1], h[0:2]"),
+)
+LEARNED = Example(
+    "learned",
+    """
+    observed x : normal(precision = learned)[2, 2]
+    observed y : categorical(3)
+    latent   h : bernoulli[3]
+    latent   g : spin[2]
+    edge x -- h
+    edge y -- x
+    edge h -- g
+    edge x -- y -- g
+    """,
+    ("", "clamp x, y", "clamp h", "clamp x[:, 0], g[1]"),
+)
+RECTIFIED = Example(
+    "rectified",
+    """
+    observed v : bernoulli[4]
+    latent   r : relu[3]
+    latent   s : relu(bias = channel)[2, 1]
+    edge v -- r
+    edge v -- s by lowrank(2)
+    """,
+    ("", "clamp v", "clamp r", "clamp v[1:], s[0, 0]"),
+)
+COUNTED = Example(
+    "counted",
+    """
+    observed n : poisson(bias = -1)[3]
+    latent   h : bernoulli[3]
+    latent   t : spin[2]
+    edge n -- h
+    edge h -- t
+    edge t -- n
+    """,
+    ("", "clamp n", "clamp n[1:3]", "clamp h, t[0]"),
+)
+WAITED = Example(
+    "waited",
+    """
+    observed w : gamma[3]
+    observed u : gamma(shape = 2.5, bias = -3)[2]
+    observed y : categorical(3)
+    latent   h : bernoulli[3]
+    edge w -- h
+    edge u -- y
+    edge h -- y
+    """,
+    ("", "clamp w, u", "clamp w[0] clamp y = 2", "clamp h"),
+)
+ENDLESS = Example(
+    "endless",
+    """
+    observed x : normal(precision = learned)[2]
+    observed n : poisson(bias = 0.3)[2]
+    observed w : gamma(shape = 0.7)[2]
+    latent   r : relu[2]
+    latent   h : bernoulli[3]
+    latent   g : spin[2]
+    edge x -- h
+    edge n -- h
+    edge w -- h
+    edge r -- h
+    edge h -- g
+    edge r -- g -- h
+    """,
+    ("", "clamp x, n, w", "clamp x[0], n, r[1]", "clamp h"),
 )
 CONV = Example(
     "conv",
@@ -237,7 +364,7 @@ CONV = Example(
     latent   h : bernoulli(bias = channel)[1, 1, 3]
     edge v -- h by conv(2)
     """,
-    ("", "clamp v", "clamp h", "clamp v[:, 1:]", "clamp v[0, 0:2], h[0, 0, 1:]"),
+    ("", "clamp v", "clamp h", "clamp v[:, 1:]", "clamp v[0, 0:2], h[0, 0, 1:]", "clamp h[0, 0, 0]"),
 )
 CONV_CHANNELS = Example(
     "conv_channels",
@@ -264,7 +391,7 @@ SPARSE = Example(
     latent   h : bernoulli[4]
     edge v -- h by sparse("pairs.npz")
     """,
-    ("", "clamp v", "clamp v[:, 1:]", "clamp h[0:2]"),
+    ("", "clamp v", "clamp v[:, 1:]", "clamp h[0:2]", "clamp v[0, 0], h[1]"),
     {"pairs.npz": ((0, 1), (5, 0), (2, 2), (2, 0), (4, 2), (1, 1), (5, 1))},  # h[3] has no edge
 )
 SPARSE_LATERAL = Example(
@@ -276,7 +403,7 @@ SPARSE_LATERAL = Example(
     edge y -- y by sparse("labels.npz")
     edge v -- y by sparse("between.npz")
     """,
-    ("", "clamp v[1:4]", "clamp y", "clamp v[0:2], y[1]"),
+    ("", "clamp v[1:4]", "clamp y", "clamp v[0:2], y[1]", "clamp v[5], y[0]"),
     {"pairs.npz": ((0, 3), (3, 1), (5, 1), (4, 0)), "labels.npz": ((1, 0),), "between.npz": ((2, 1), (0, 0), (5, 1))},
 )
 LOWRANK = Example(
@@ -297,7 +424,7 @@ LOWRANK_LATERAL = Example(
     edge y -- y by lowrank(3)
     edge v -- y by lowrank(1)
     """,
-    ("", "clamp v", "clamp v[1:3]", "clamp y[0], v[3]"),
+    ("", "clamp v", "clamp v[1:3]", "clamp y[0], v[3]", "clamp y[1:], v[0:2]"),
 )
 LOWRANK_THIRD = Example(
     "lowrank_third",
@@ -307,7 +434,7 @@ LOWRANK_THIRD = Example(
     latent   h : categorical(3)[2]
     edge x -- y -- h by lowrank(3)
     """,
-    ("", "clamp x", "clamp x, y", "clamp y[1:], h[0]"),
+    ("", "clamp x", "clamp x, y", "clamp y[1:], h[0]", "clamp h", "clamp x[1], y[0], h[1]"),
 )
 TIED = Example(
     "tied",
@@ -320,7 +447,7 @@ TIED = Example(
     edge a -- a
     edge across : c -- c by tied(a_a)
     """,
-    ("", "clamp a", "clamp b", "clamp a[0:2], c[1]"),
+    ("", "clamp a", "clamp b", "clamp a[0:2], c[1]", "clamp b[1:], c", "clamp a[0], b[0], c[0]"),
 )
 DOUBLE = Example(
     "double",
@@ -330,7 +457,7 @@ DOUBLE = Example(
     edge first  : v -- h
     edge second : h -- v by lowrank(1)
     """,
-    ("", "clamp v", "clamp v[0:2], h[3]"),
+    ("", "clamp v", "clamp v[0:2], h[3]", "clamp h[1:3]"),
 )
 SINGLE = Example(
     "single",
@@ -345,6 +472,44 @@ SINGLE = Example(
 
 EXAMPLES: tuple[Example, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Example))
 """All of them."""
+
+MASKED = (
+    ("rbm", "clamp v where observed"),
+    ("rbm", "clamp v[:, 1:] where observed"),
+    ("rbm", "clamp v[0, :] where observed  clamp v[1, 2], h[3]"),
+    ("boltzmann", "clamp v where observed"),
+    ("boltzmann", "clamp v[1:3], h where observed"),
+    ("spin_boltzmann", "clamp v where observed"),
+    ("potts_lateral", "clamp y where observed"),
+    ("potts_lateral", "clamp y where observed  clamp h[0:2]"),
+    ("dbm2", "clamp v where observed  clamp h2[1:]"),
+    ("dbm2", "clamp v[0:2], h2 where observed  clamp v[2:]"),
+    ("dbm3", "clamp v, h2 where observed"),
+    ("label_rbm", "clamp v, y where observed"),
+    ("triangle", "clamp a[1:], b where observed  clamp c[0]"),
+    ("third_order", "clamp x, y where observed"),
+    ("third_mixed", "clamp x, y where observed"),
+    ("ising_ring", "clamp s where observed"),
+    ("ising_open", "clamp s[:, 2:4] where observed  clamp s[:, 4]"),
+    ("potts", "clamp s[0, :] where observed"),
+    ("lattice_rbm", "clamp v where observed"),
+    ("conv", "clamp v[:, 1:] where observed"),
+    ("sparse", "clamp v[:, 1:], h where observed"),
+    ("sparse_lateral", "clamp v[0:4], y where observed"),
+    ("lowrank_lateral", "clamp v, y[0:1] where observed"),
+    ("lowrank_third", "clamp y where observed  clamp h[0]"),
+    ("tied", "clamp a, c where observed"),
+    ("double", "clamp v where observed"),
+    ("single", "clamp v, u where observed"),
+    ("gaussian_rbm", "clamp x where observed"),
+    ("gaussian_mixed", "clamp x, y where observed"),
+    ("learned", "clamp x, y where observed"),
+    ("rectified", "clamp v, r where observed"),
+    ("counted", "clamp n, t[0:1] where observed"),
+    ("waited", "clamp w, u[0:1] where observed  clamp y"),
+    ("endless", "clamp x, n, w, r where observed"),
+)
+"""Names of examples with clamps that hold in each row what it has."""
 
 
 def program(example: Example, items: str = "", extra: str = "") -> str:
@@ -373,6 +538,8 @@ def weight_shapes(model: Model) -> dict[str, tuple[int, ...]]:
             shapes[f"{v.name}.bias"] = (*v.shape, *states)
         elif v.family.bias == "channel":
             shapes[f"{v.name}.bias"] = (v.shape[0], *states)
+        if getattr(v.family, "precision", 1.0) == "learned":
+            shapes[f"{v.name}.{LOG_PRECISION}"] = v.shape
     for e in model.edges:
         shapes.update({f"{e.name}.{part}": shape for part, shape in _factor_shapes(model, e).items()})
     return shapes
@@ -416,6 +583,10 @@ def random_weights(model: Model, seed: int, scale: float = 0.4) -> dict[str, Ten
         name: scale * _signed(torch.rand((2, *shape), generator=generator, dtype=torch.float64))
         for name, shape in weight_shapes(model).items()
     }
+    for v in model.variables:
+        if v.family.word == "gamma" and f"{v.name}.bias" in weights:
+            # the field must stay below zero, whatever the neighbours are
+            weights[f"{v.name}.bias"] = -5.0 - weights[f"{v.name}.bias"].abs()
     for edge in model.edges:
         ends = model.ends(edge)
         if edge.factor.word == "lowrank":
@@ -435,13 +606,13 @@ def _signed(uniform: Tensor) -> Tensor:
 
 
 def random_values(model: Model, seed: int, n: int = 1) -> dict[str, Tensor]:
-    """Values that every variable can take, `VAR` -> `[n, *shape]` float64: uniform, or N(0, 1) for normals."""
+    """Values that every variable can take, `VAR` -> `[n, *shape]` float64: uniform where they are finitely many."""
     generator = torch.Generator().manual_seed(seed)
     found: dict[str, Tensor] = {}
     for v in model.variables:
         takes = support(v)
         if takes is None:
-            found[v.name] = torch.randn((n, *v.shape), generator=generator, dtype=torch.float64)
+            found[v.name] = some_values(v, n, generator)
         else:
             digits = torch.randint(len(takes), (n, *v.shape), generator=generator)
             found[v.name] = torch.tensor(takes, dtype=torch.float64)[digits]

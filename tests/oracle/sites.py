@@ -1,6 +1,6 @@
 """The sites of a model and the values they take, as columns of a table.
 
-Values are as a user writes them: 0/1 for bernoulli, -1/+1 for spin, the number of the state for categorical, x for normal.
+Values are as a user writes them: 0/1 for bernoulli, -1/+1 for spin, the number of the state for categorical, x for what is unbounded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def sites(model: Model) -> tuple[Site, ...]:
 
 
 def support(variable: Variable) -> tuple[float, ...] | None:
-    """The values a site can take, ascending; None if it is a real number.
+    """The values a site can take, ascending; None if they have no bound.
 
     Raises:
         NotImplementedError: the oracle does not know the family.
@@ -44,7 +44,7 @@ def support(variable: Variable) -> tuple[float, ...] | None:
             return (-1.0, 1.0)
         case "categorical":
             return tuple(float(state) for state in range(variable.family.k))  # type: ignore[attr-defined]
-        case "normal":
+        case "normal" | "relu" | "poisson" | "gamma":
             return None
         case word:
             raise NotImplementedError(f"the oracle does not know the family {word!r}")

@@ -2,7 +2,7 @@
 
 Every value of a site, every pair of values of two sites, and every joint state where they can be listed, is a cell whose count among n
 independent samples is binomial with a probability known exactly. A cell's p-value is the exact two-sided tail, Bonferroni's factor makes
-one verdict of all cells, and `ALPHA` leaves `FALSE_ALARM` to a suite of `VERDICTS` verdicts. Normals count by cells too, cut at their
+one verdict of all cells, and `ALPHA` leaves `FALSE_ALARM` to a suite of `VERDICTS` verdicts. Unbounded values count by cells too, cut at their
 mean and one deviation either side, so that a wrong variance shows.
 
 Samples must be independent: take one from each of many chains, and never several from one.
@@ -19,8 +19,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from tests.oracle.laws import Law
+from tests.oracle.laws import Law, precision_of, variable_of
 from tests.oracle.sites import as_columns, supports
+from tests.oracle.tails import below
 
 FALSE_ALARM = 1e-6
 """The chance that a suite whose samplers are all right fails."""
@@ -120,13 +121,14 @@ def _discretised(held: Law, table: Tensor, column: int) -> tuple[Tensor, Tensor]
     support, x = supports(held.model)[column], table[:, column]
     if support is not None:
         return held.indicators(column), torch.stack([(x == value).to(torch.float64) for value in support], dim=1)
-    mean, variance = held.mean()[column], held.variances[column]
+    mean = held.mean()[column]
     spread = (held.second()[column, column] - mean**2).sqrt()
     edges = mean + spread * torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)
-    below = torch.special.ndtr((edges - held.values[:, column : column + 1]) / variance.sqrt())
-    below = torch.cat((torch.zeros(len(below), 1), below, torch.ones(len(below), 1)), dim=1)
+    beta = float(precision_of(held.model, held.weights, column))
+    chance = below(variable_of(held.model, column), held.slopes[:, column], beta, edges)
+    chance = torch.cat((torch.zeros(len(chance), 1), chance, torch.ones(len(chance), 1)), dim=1)
     cell = torch.bucketize(x.contiguous(), edges, right=True)
-    return below.diff(dim=1), torch.nn.functional.one_hot(cell, 4).to(torch.float64)
+    return chance.diff(dim=1), torch.nn.functional.one_hot(cell, 4).to(torch.float64)
 
 
 def _joint_counts(held: Law, table: Tensor) -> Array:

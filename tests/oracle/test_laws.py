@@ -242,7 +242,7 @@ def test_gaussian_rbm_closed_form() -> None:
     assert close(free.log_z, torch.logsumexp(logs, 0))
     assert close(free.p, torch.softmax(logs, 0))
     assert close(free.values[:, :3], mean)
-    assert close(free.variances, torch.tensor([1 / beta] * 3 + [0.0] * 4, dtype=torch.float64))
+    assert close(free.variances, torch.tensor([1 / beta] * 3 + [0.0] * 4, dtype=torch.float64).expand(16, -1))
     x = {("x", i): value for i, value in enumerate((0.3, -1.2, 0.7))}
     given = law(m, w, x)
     assert close(

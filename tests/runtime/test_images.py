@@ -17,7 +17,21 @@ from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.model import Edge, Model, Variable
 from gmc.dsl.source import Source
 from gmc.dsl.vocabulary import VOCABULARY, FactorWord, FamilyWord
-from gmc.runtime.images import GAP, MISSING, NEGATIVE, POSITIVE, STATES, curves, diverging, filters, grid, save_grid
+from gmc.runtime.images import (
+    FRAME,
+    GAP,
+    MISSING,
+    NEGATIVE,
+    PAUSE,
+    POSITIVE,
+    STATES,
+    animate,
+    curves,
+    diverging,
+    filters,
+    grid,
+    save_grid,
+)
 
 SPAN = Source("test.gm", "model").span(0, 5)
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -277,3 +291,56 @@ def test_curves_need_no_display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.setenv("MPLBACKEND", "no-such-backend")
     assert curves(tmp_path / "c.png", ROWS)
+
+
+# ── Animations ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def frames(path: Path) -> list[np.ndarray]:
+    with Pillow.open(path) as image:
+        found = []
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            found.append(np.asarray(image.convert("RGB")))
+        return found
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "categorical"])
+def test_each_frame_is_the_grid_of_its_sweep(tmp_path: Path, kind: str) -> None:
+    shown = variable("v", kind, 3, 4, **({"k": 3} if kind == "categorical" else {}))
+    values = torch.randint(0, 2, (5, 6, 3, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    animate(tmp_path / "a.gif", values, shown)
+    found = frames(tmp_path / "a.gif")
+    assert len(found) == 6
+    for number, image in enumerate(found):
+        np.testing.assert_array_equal(image, grid(values[:, number], shown))
+    with Pillow.open(tmp_path / "a.gif") as image:
+        assert image.info["loop"] == 0
+        assert image.info["duration"] == FRAME
+        image.seek(5)
+        assert image.info["duration"] == PAUSE
+
+
+def test_frames_share_black_and_white(tmp_path: Path) -> None:
+    shown = variable("x", "normal", 2, 2)
+    values = torch.stack((torch.zeros(1, 2, 2), torch.ones(1, 2, 2)), 1)
+    values[0, :, 0, 0] = torch.tensor([-1.0, 2.0])
+    animate(tmp_path / "a.gif", values, shown)
+    first, second = frames(tmp_path / "a.gif")
+    inside = (first[-2, -2], second[-2, -2])
+    assert int(inside[0][0]) < int(inside[1][0]), "0 is darker than 1, also in a frame of its own"
+
+
+def test_animations_are_whole_or_not_there(tmp_path: Path) -> None:
+    shown = variable("v", "bernoulli", 2, 2)
+    with pytest.raises(ValueError, match="nothing to show"):
+        animate(tmp_path / "a.gif", torch.zeros(0, 3, 2, 2), shown)
+    with pytest.raises(ValueError, match="has shape"):
+        animate(tmp_path / "a.gif", torch.zeros(1, 3, 4), shown)
+    with pytest.raises(GmcError):
+        animate(tmp_path / "no" / "a.gif", torch.zeros(1, 3, 2, 2), shown)
+    assert not list(tmp_path.iterdir())
+    animate(tmp_path / "a.gif", torch.ones(2, 1, 2, 2), shown)
+    before = (tmp_path / "a.gif").read_bytes()
+    animate(tmp_path / "a.gif", torch.ones(2, 1, 2, 2), shown)
+    assert (tmp_path / "a.gif").read_bytes() == before

@@ -134,6 +134,33 @@ def test_nothing_to_clamp_to() -> None:
     assert found.help == "give `--clamp v=SOURCE`"
 
 
+def test_starts_in_circles() -> None:
+    run = run_of(MODEL + CHAINS + "chain later { start negative }\nchain last { clamp h from later }\n")
+    found = raised(lambda: run.sample("negative", start="last", chains=2))
+    assert (found.code, found.span is not None) == ("GM744", True)
+    assert "from where `last` ends, which needs `negative` itself" in found.message
+    found = raised(lambda: run.sample("later", start="later", chains=2))
+    assert (found.code, found.message) == ("GM744", "chain `later` cannot start from where it ends itself")
+    assert raised(lambda: run.sample("later", start="nowhere")).code == "GM730"
+    assert run.sample("later", start="negative", chains=2).values["v"].shape == (2, 2, 3)
+
+
+def test_kept_sweeps() -> None:
+    run = run_of()
+    assert raised(lambda: run.sample("negative", burn=1)).code == "GM748"
+    assert raised(lambda: run.sample("negative", burn=2, every=1)).code == "GM749"
+    assert raised(lambda: run.average("negative", burn=2)).code == "GM749"
+    assert raised(lambda: run.sample("negative", every=0)).code == "GM738"
+    assert raised(lambda: run.sample("negative", every=1, burn=-1)).code == "GM738"
+    assert raised(lambda: run.diagnose("negative", sweeps=2)).code == "GM747"
+
+
+def test_predictions() -> None:
+    run = run_of(MODEL + CHAINS + DATA)
+    assert raised(lambda: run.predict("complete", "v", split="train")).code == "GM745"
+    assert raised(lambda: run.predict("complete", "h", split="train")).code == "GM746"
+
+
 def test_no_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     model = gmc.compile(MODEL + CHAINS + TRAIN + DATA)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gmc.dsl.diagnostic import GmcError
@@ -16,19 +17,35 @@ def replace(path: Path, data: bytes) -> None:
     Raises:
         GmcError: it could not be written; what was there is as it was.
     """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write into; where the block ends well it takes its place, else nothing of it remains.
+
+    A link stays a link, and permissions stay.
+
+    Raises:
+        GmcError: it could not be written, then or in the block; what was there is as it was.
+    """
     try:
         place = path.resolve()
         temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            temporary.write_bytes(data)
-            if place.exists():
-                temporary.chmod(place.stat().st_mode & 0o7777)
-            temporary.replace(place)
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
+        temporary.touch()  # what cannot be written is to fail before the work is done
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise _not_written(path, error) from None
+    try:
+        yield temporary
+        if place.exists():
+            temporary.chmod(place.stat().st_mode & 0o7777)
+        temporary.replace(place)
+    except OSError as error:
+        raise _not_written(path, error) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def create(path: Path, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""How training shows that it moves: a bar a stage on a terminal, else a line now and then."""
+"""How long work shows that it moves: of training a bar a stage on a terminal, else a line now and then."""
 
 from __future__ import annotations
 
@@ -87,6 +87,47 @@ class Watch:
             text = f"epoch {progress.epoch}/{progress.epochs}, {values_text(progress.report.values)}"
             self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(done - self._bar.n)
+
+
+class Share:
+    """Follows work by the share of it that is done; says nothing of what is soon over."""
+
+    def __init__(self, reporter: Reporter, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._reporter, self._what, self._clock = reporter, what, clock
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._bar: Any = None
+        self._said = clock()
+        self._silent = reporter.as_json
+
+    def __call__(self, share: float) -> None:
+        """At a share from 0 to 1."""
+        if self._silent:
+            return
+        try:
+            self._show(share)
+        except OSError:  # nobody listens to stderr any more
+            silence(sys.stderr)
+            self._silent = True
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _show(self, share: float) -> None:
+        if self._terminal:
+            from tqdm import tqdm
+
+            if self._bar is None:
+                form = "{l_bar}{bar}| {elapsed}<{remaining}"
+                self._bar = tqdm(
+                    total=1.0, desc=self._what, bar_format=form, delay=1.0, leave=False, file=sys.stderr, **size()
+                )
+            self._bar.update(share - self._bar.n)
+        elif self._clock() - self._said >= SECONDS:
+            self._said = self._clock()
+            self._reporter.say(f"{self._what}: {share:.0%}")
 
 
 def size() -> dict[str, Any]:

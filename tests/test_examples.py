@@ -12,7 +12,7 @@ import pytest
 import gmc
 from gmc.runtime import gallery
 from gmc.runtime.run import Run
-from gmc.runtime.sampling import Samples
+from gmc.runtime.sampling import Stream
 from tests.cli.invoking import invoke
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -49,12 +49,13 @@ GIVEN = {("four_modes", "mind"): ("h1", "h2"), ("four_modes", "startled"): ("h1"
 
 def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
     """All sampling, that for the pictures of a run too, takes two sweeps and draws few tiles."""
-    sample = Run.sample
+    stream = Run.stream
 
-    def shortly(run: Run, chain: str, **options: Any) -> Samples:
-        return sample(run, chain, **{**options, "sweeps": 2})
+    def shortly(run: Run, chain: str, **options: Any) -> Stream:
+        # what keeps several sweeps says itself how many
+        return stream(run, chain, **options if options.get("every") else {**options, "sweeps": 2})
 
-    monkeypatch.setattr(Run, "sample", shortly)
+    monkeypatch.setattr(Run, "stream", shortly)
     monkeypatch.setattr(gallery, "TILES", 4)
 
 
@@ -127,3 +128,8 @@ def test_trains_and_samples(
             picture = invoke("schedule", str(path), "--chain", chain.name, "-o", str(drawn))
             assert picture.exit_code == 0, picture.output
         assert drawn.is_file() or drawn.with_suffix(".dot").is_file()  # the latter where there is no graphviz
+
+
+def test_the_tutorial_shows_the_example_as_it_is() -> None:
+    page = (EXAMPLES.parent / "docs/tutorials/four_modes.md").read_text(encoding="utf-8")
+    assert f"```gm\n{(EXAMPLES / 'four_modes.gm').read_text(encoding='utf-8')}```\n" in page

@@ -154,7 +154,7 @@ SPOILT = 7.5
 class Replay(fx.Interpreter):
     """Runs a graph and notes each draw's site, region and field; a draw gives back `current` of its region.
 
-    At what `held` marks, `VAR` -> bool `[rows, size]`, it gives a number that no site can take.
+    At what `held` marks, `VAR` -> bool `[rows, size]`, it gives a number that is not theirs.
     """
 
     def __init__(

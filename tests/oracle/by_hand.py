@@ -11,6 +11,7 @@ from torch import Tensor
 from gmc.dsl.model import Edge, Model, Variable
 from gmc.dsl.source import Source, Span
 from gmc.dsl.vocabulary import Bias, FactorWord, FamilyWord
+from tests.oracle.tails import UNBOUNDED
 
 EXACT = 1e-11
 """What rounding may add up to."""
@@ -22,6 +23,7 @@ class HandFamily(FamilyWord):
 
     k: int = 1
     precision: float = 1.0
+    shape: float = 1.0
     bias: Bias = "site"
 
     @property
@@ -30,7 +32,7 @@ class HandFamily(FamilyWord):
 
     @property
     def states(self) -> int | None:
-        return None if self.word == "normal" else max(self.k, 2)
+        return None if self.word in UNBOUNDED else max(self.k, 2)
 
     @property
     def support(self) -> str:
@@ -55,7 +57,9 @@ class HandFactor(FactorWord):
         return None
 
 
-FAMILIES = {word: type(word, (HandFamily,), {"word": word}) for word in ("bernoulli", "spin", "categorical", "normal")}
+FAMILIES = {
+    word: type(word, (HandFamily,), {"word": word}) for word in ("bernoulli", "spin", "categorical", *UNBOUNDED)
+}
 FACTORS = {word: type(word, (HandFactor,), {"word": word}) for word in ("dense", "lattice", "lowrank", "conv", "tied")}
 
 

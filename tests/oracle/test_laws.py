@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import integrate
+from scipy import integrate, stats
 
 from tests.oracle.by_hand import boltzmann, close, dbm, edge, gaussian, model, rbm, variable
 from tests.oracle.energy import energy
@@ -22,6 +22,7 @@ from tests.oracle.laws import (
 )
 from tests.oracle.models import random_values, random_weights
 from tests.oracle.sites import Site, as_columns, enumerate_states, sites
+from tests.oracle.tails import base, below, log_integral, moments, sample
 from tests.oracle.terms import bonds
 
 # ── Energies and laws ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -269,6 +270,33 @@ def test_gaussian_moments_and_density_by_quadrature() -> None:
     assert free.second_statistics()[0, 0].item() == pytest.approx(0.49 * second)
     found = integrate.quad(lambda x: 0.7 * x * conditional(x) * density(x), -25, 25)[0]
     assert found == pytest.approx(cross, rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("word", "slope", "exact"),
+    [
+        ("normal", 1.3, stats.norm(1.3)),
+        ("relu", -2.5, stats.truncnorm(2.5, np.inf, loc=-2.5)),
+        ("relu", 3.0, stats.truncnorm(-3.0, np.inf, loc=3.0)),
+        ("poisson", 1.7, stats.poisson(math.exp(1.7))),
+        ("gamma", -0.3, stats.gamma(0.6, scale=1 / 0.3)),
+        ("gamma", -8.0, stats.gamma(5.0, scale=1 / 8)),
+    ],
+)
+def test_unbounded_sites_are_integrated(word: str, slope: float, exact: stats.rv_frozen) -> None:
+    """Moments, normalisers and chances of a site by sums over nodes, against scipy's closed forms."""
+    site = variable("u", word, shape=float(exact.args[0]) if word == "gamma" else 1.0)
+    at, one = torch.tensor([slope], dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64)
+    mean, variance = moments(site, at, 1.0)
+    assert mean.item() == pytest.approx(exact.mean(), rel=1e-9)
+    assert variance.item() == pytest.approx(exact.var(), rel=1e-9)
+    for x in (1.0, 3.0):
+        density = exact.pmf(x) if word == "poisson" else exact.pdf(x)
+        log = slope * x + base(site, torch.tensor(x, dtype=torch.float64), 1.0) - log_integral(site, at, one)
+        assert math.exp(log.item()) == pytest.approx(density, rel=1e-8)
+        assert below(site, at, 1.0, torch.tensor([x + 0.5])).item() == pytest.approx(exact.cdf(x + 0.5), rel=1e-9)
+    drawn = sample(site, at.expand(20_000), 1.0, 5)
+    assert abs(drawn.mean().item() - exact.mean()) < 6 * exact.std() / 20_000**0.5
 
 
 def test_coupled_normals_are_refused() -> None:

@@ -9,6 +9,7 @@ from gmc.dsl.check import values
 from gmc.dsl.check.bind import CONDITION, bind
 from gmc.dsl.check.context import Context
 from gmc.dsl.check.surroundings import Held, Surroundings
+from gmc.dsl.coupling import rule
 from gmc.dsl.errors import gains as errors
 from gmc.dsl.vocabulary import Ramp
 
@@ -64,9 +65,18 @@ def _gain(
         span=item.span,
         unless=gate,
     )
+    if around.whole and gain.edge is not None:
+        _refuse_lawless(context, gain, around.graph)
     if held.sure and around.whole:
         _warn_of_no_effect(context, gain, held, around.graph)
     return gain
+
+
+def _refuse_lawless(context: Context, gain: model.Gain, graph: model.Model) -> None:
+    """A gain above 1 on a term that has a law because its couplings are no stronger."""
+    edge = graph.edge(gain.edge or "")
+    if max(gain.value.start, gain.value.end) > 1 and rule(graph.ends(edge), edge.factor) in ("definite", "field"):
+        context.add(errors.gain_without_law(gain.span, edge.name, edge.span))
 
 
 def _look_up(context: Context, item: syntax.Potent | syntax.Impotent, around: Surroundings, *, of_edge: bool) -> None:

@@ -1,10 +1,10 @@
-"""Diagnostics of gains and gates in chains: GM422-GM428."""
+"""Diagnostics of gains and gates in chains: GM422-GM428, GM430."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gmc.dsl.diagnostic import Severity
+from gmc.dsl.diagnostic import Related, Severity
 from gmc.dsl.errors.catalogue import Finding, diagnostic
 from gmc.dsl.errors.phrases import all_of, one_of, quoted
 from gmc.dsl.source import Span
@@ -67,3 +67,13 @@ def nothing_clamped(span: Span, condition: str, name: str, chain: str, clamped: 
     if clamped:
         help += f", or measure what is clamped: {all_of(quoted(clamped))}"
     return Finding(f"`{condition}` is measured on clamped sites, and `{chain}` clamps none of `{name}`", help)
+
+
+@diagnostic("GM430", "gain that leaves no law")
+def gain_without_law(span: Span, edge: str, declared: Span) -> Finding:
+    """A gain above 1 on an edge into unbounded values, whose couplings are as strong as they may be at 1."""
+    return Finding(
+        f"a gain above 1 may leave no normalisable law: values that `{edge}` joins are unbounded, and only its own couplings are kept small enough",
+        "the gain of such an edge lies between 0 and 1",
+        (Related(declared, f"`{edge}` is here"),),
+    )

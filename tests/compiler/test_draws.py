@@ -10,7 +10,7 @@ import torch
 from scipy import stats as scipy_stats
 from torch import Tensor
 
-from gmc.compiler import draws
+from gmc.compiler import draws, rejection, truncated
 from gmc.compiler.draws import (
     gaussian,
     int32,
@@ -264,8 +264,10 @@ def test_categorical_of_certain_states() -> None:
 
 @pytest.mark.parametrize("precision", [0.25, 1.0, 4.0])
 def test_normal(precision: float) -> None:
-    """x is N(eta, 1 / precision); the statistic is precision x."""
-    drawn = draws.normal(FIELDS.expand(CHAINS, -1), keys(CHAINS), 1, 1, precision) / precision
+    """x is N(eta, 1 / precision), with a number for all sites or one a site."""
+    drawn = draws.normal(FIELDS.expand(CHAINS, -1), keys(CHAINS), 1, 1, precision)
+    each = torch.full_like(FIELDS, precision)
+    assert torch.equal(draws.normal(FIELDS.expand(CHAINS, -1), keys(CHAINS), 1, 1, each), drawn)
     for column, mean in enumerate(FIELDS.tolist()):
         u = torch.special.ndtr((drawn[:, column] - mean) * precision**0.5)
         counts = torch.bincount((u * 100).long().clamp(max=99), minlength=100).numpy()
@@ -292,10 +294,14 @@ def test_proxies_emit_one_node() -> None:
         draws.spin(eta, key, 4, sweep),
         draws.categorical(eta, key, 5, sweep, 3),
         draws.normal(eta, key, 6, sweep, 2.0),
+        draws.between(eta, key, 7, sweep, 2.0),
+        truncated.relu(eta, key, 8, sweep),
+        rejection.poisson(eta, key, 9, sweep),
+        rejection.gamma(eta, key, 10, sweep, 2.0),
     ]
     for number, proxy in enumerate(made, 3):
         assert proxy.node.op == "call_function"
         assert proxy.node.target in draws.DRAWS
         assert proxy.node.args[2] == number
-    assert len(graph.nodes) == 7
-    assert len(draws.DRAWS) == 4
+    assert len(graph.nodes) == 3 + len(made)
+    assert len(draws.DRAWS) == len(made)

@@ -232,13 +232,13 @@ def test_base_measure() -> None:
         assert kind.base_measure(kind.encode(torch.tensor([user_values(kind)[:2]], dtype=torch.float64))) is None
     x = torch.tensor([[0.5, 3.0]], dtype=torch.float64)
     assert Gamma().base_measure(x) is None
-    expected = {
-        Normal(precision=2.5): -1.25 * x * x,
-        Relu(): -0.5 * x * x,
-        Poisson(): torch.tensor([[-math.lgamma(1.5), -math.log(6)]], dtype=torch.float64),
-        Gamma(shape=3): 2 * x.log(),
-    }
-    for kind, base in expected.items():
+    expected: list[tuple[Family, Tensor]] = [
+        (Normal(precision=2.5), -1.25 * x * x),
+        (Relu(), -0.5 * x * x),
+        (Poisson(), torch.tensor([[-math.lgamma(1.5), -math.log(6)]], dtype=torch.float64)),
+        (Gamma(shape=3), 2 * x.log()),
+    ]
+    for kind, base in expected:
         found = kind.base_measure(x)
         assert found is not None
         torch.testing.assert_close(found, base)

@@ -246,3 +246,11 @@ def test_only_failures_of_graphs_are_told_so(capsys: pytest.CaptureFixture[str])
     assert located(span, speak) == 3
     assert capsys.readouterr().err == "heard\n"
     assert not torch.nn.modules.module._global_forward_pre_hooks
+
+
+def test_weights_without_a_law() -> None:
+    """A coupling of two normal sites that is greater than their precisions hold."""
+    model = gmc.compile("model m { observed x : normal[2]  edge x -- x }")
+    found = raised(lambda: model.run({"x.bias": torch.zeros(2), "x_x.weight": 1.5 * (1 - torch.eye(2))}))
+    assert found.code == "GM743"
+    assert "positive definite" in found.message

@@ -12,7 +12,10 @@ from typing import Any
 
 from benchmarks.common import RESULTS, ROOT, number
 
-NAMES = ("rbm_mnist_exact", "bars_and_stripes", "label_rbm", "ising", "potts", "gaussian_rbm", "dbm")
+NAMES = (
+    *("rbm_mnist_exact", "bars_and_stripes", "label_rbm", "ising", "potts", "gaussian_rbm", "dbm"),
+    *("inpainting", "missing_data", "gate"),
+)
 README = ROOT / "benchmarks" / "README.md"
 BEGIN, END = "<!-- made by python -m benchmarks.table: do not edit -->", "<!-- end -->"
 

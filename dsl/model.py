@@ -5,6 +5,7 @@ Everything here is frozen and free of torch. The compiler starts from `Checked`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import Literal, TypeVar
@@ -295,6 +296,13 @@ class Checked:
     def objective(self, name: str) -> Objective:
         """The objective of that name (KeyError if there is none)."""
         return _by_name(self.objectives, name)
+
+    def with_needs(self, names: Iterable[str]) -> tuple[Chain, ...]:
+        """The chains of those names and all that they need, directly or not, each once."""
+        found = list(dict.fromkeys(names))
+        for each in found:
+            found += [name for name in self.chain(each).needs if name not in found]
+        return tuple(self.chain(name) for name in found)
 
 
 Named = TypeVar("Named", Variable, Edge, Chain, Objective)

@@ -176,14 +176,14 @@ class FamilyWord(Word):
         bias: Bias
 
     @property
-    @abstractmethod
     def width(self) -> int:
         """Numbers in the statistic of a site: k for a categorical, else 1."""
+        return 1
 
     @property
-    @abstractmethod
     def states(self) -> int | None:
         """How many values a site can take; None if not finite."""
+        return None
 
     @property
     @abstractmethod

@@ -127,19 +127,11 @@ def maskable(model: Model, chains: Iterable[Chain]) -> dict[str, Sites]:
     return found
 
 
-def with_needs(checked: Checked, names: Iterable[str]) -> list[Chain]:
-    """Chains and all that they need, directly or not, each once."""
-    found = list(dict.fromkeys(names))
-    for each in found:
-        found += [name for name in checked.chain(each).needs if name not in found]
-    return [checked.chain(name) for name in found]
-
-
-def trained_chains(checked: Checked) -> list[Chain]:
+def trained_chains(checked: Checked) -> tuple[Chain, ...]:
     """The chains that the train stages compare, and all that these need."""
     lines = [line for stage in checked.stages for line in stage.minimize]
     terms = [term for line in lines for term in checked.objective(line.objective).terms]
-    return with_needs(checked, (name for term in terms for name in term.objective.chains()))
+    return checked.with_needs(name for term in terms for name in term.objective.chains())
 
 
 def may_lack(variable: str, chains: Iterable[Chain]) -> bool:

@@ -18,7 +18,7 @@ from gmc.runtime import run_errors
 from gmc.runtime.clamping import Trained
 from gmc.runtime.dataset import SPLITS, Dataset
 from gmc.runtime.missing import refuse_gaps
-from gmc.runtime.request import Course, Request, chain_of, course_of, involved_in, needed, whole
+from gmc.runtime.request import Course, Request, chain_of, course_of, needed, whole
 from gmc.runtime.sampling import chains_together, smoothed
 
 
@@ -175,7 +175,7 @@ def _rows(run: Trained, chain: Chain, variable: Variable, split: Split) -> Datas
     if variable.name not in data.variables:
         purpose = "which is to be predicted"
         raise GmcError([run_errors.no_column(variable.span, variable.name, split, purpose)], exit_code=2)
-    involved = [run.compiled.checked.chain(n) for n in involved_in(run.compiled, chain.name)]
+    involved = run.compiled.checked.with_needs([chain.name])
     missing = [
         run_errors.no_column(chain.span, name, split, f"which chain `{chain.name}` needs")
         for name in needed(involved)
@@ -190,7 +190,7 @@ def _means(
     run: Trained, chain: Chain, data: Dataset, variable: Variable, rows: Tensor, chains: int, seed: int, course: Course
 ) -> Tensor:
     """The mean statistic of the variable in each of the rows, float64 `[rows, size]`, over its chains and their kept sweeps."""
-    involved = [run.compiled.checked.chain(n) for n in involved_in(run.compiled, chain.name)]
+    involved = run.compiled.checked.with_needs([chain.name])
     batch = data.batch(rows, 0)
     # chain number r * chains + c is the c-th of row r, whatever rows are run together
     values = {name: batch[name].repeat_interleave(chains, dim=0) for name in needed(involved)}

@@ -78,7 +78,7 @@ class Request:
         """One for `count` chains, numbered from `first`; persistent ones go on from copies of the run's states."""
         wants = {self.chain.name: want}
         engine = Engine(self.compiled, self.run.params, self.seed, "sample", wants, replicas=True, first=first)
-        for chain in map(self.compiled.checked.chain, involved_in(self.compiled, self.chain.name)):
+        for chain in self.compiled.checked.with_needs([self.chain.name]):
             if chain.name in self.run.kept and not engine.by_row(chain):
                 engine.kept[chain.name] = _copied(self.run.kept[chain.name], first, count)
         return engine
@@ -110,7 +110,7 @@ def ask(
     chain = compiled.checked.chain(name)
     course = course_of(chain, sweeps, every, burn)
     clamp = clamp or {}
-    involved = [compiled.checked.chain(n) for n in involved_in(compiled, name)]
+    involved = compiled.checked.with_needs([name])
     clamped = _clamped(involved)
     for variable in clamp:
         known = [v.name for v in compiled.checked.model.variables]
@@ -164,18 +164,10 @@ def started(compiled: Compiled, name: str, other: str | None) -> Compiled:
     if other is None:
         return compiled
     chain_of(compiled, other)
-    if name in involved_in(compiled, other):
+    if name in [chain.name for chain in compiled.checked.with_needs([other])]:
         raise GmcError([run_errors.start_in_circle(chain.span, name, other)], exit_code=2)
     free = tuple(compiled.schedules[name].free)
     return compiled.with_chain(replace(chain, starts=(Start(free, other, chain.span),) if free else ()))
-
-
-def involved_in(compiled: Compiled, name: str) -> list[str]:
-    """A chain and all that it needs, directly or not."""
-    found = [name]
-    for each in found:
-        found += [n for n in compiled.checked.chain(each).needs if n not in found]
-    return found
 
 
 def needed(chains: Sequence[Chain]) -> list[str]:

@@ -37,16 +37,6 @@ class Gamma(Family):
         return bias
 
     @property
-    def width(self) -> int:
-        """One number a site."""
-        return 1
-
-    @property
-    def states(self) -> int | None:
-        """Not finite."""
-        return None
-
-    @property
     def support(self) -> str:
         """The values in words."""
         return "a finite number above 0"

@@ -29,16 +29,6 @@ class Poisson(Family):
     bias: Bias = "site"
 
     @property
-    def width(self) -> int:
-        """One number a site."""
-        return 1
-
-    @property
-    def states(self) -> int | None:
-        """Not finite."""
-        return None
-
-    @property
     def support(self) -> str:
         """The values in words."""
         return "a whole number from 0 to 2^24"

@@ -27,16 +27,6 @@ class Relu(Family):
     bias: Bias = "site"
 
     @property
-    def width(self) -> int:
-        """One number a site."""
-        return 1
-
-    @property
-    def states(self) -> int | None:
-        """Not finite."""
-        return None
-
-    @property
     def support(self) -> str:
         """The values in words."""
         return "a finite number of at least 0"

@@ -22,11 +22,6 @@ class Spin(Family):
     bias: Bias = "site"
 
     @property
-    def width(self) -> int:
-        """One number a site."""
-        return 1
-
-    @property
     def states(self) -> int | None:
         """Two."""
         return 2

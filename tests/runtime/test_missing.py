@@ -347,7 +347,7 @@ GAPS = torch.tensor([[1.0, 0.0, 1.0, 0.0], [1.0, 1.0, 0.0, NAN], [NAN, 1.0, 1.0,
 )
 def test_what_a_chain_reads_must_be_there(chain: str, code: str | None, at: str) -> None:
     checked = compiled(chain).checked
-    chains = missing.with_needs(checked, ["c"])
+    chains = checked.with_needs(["c"])
     if code is None:
         missing.refuse_gaps(checked.model, chains, {"v": GAPS})
         return

@@ -69,18 +69,23 @@ def rows_of(run: Trained, name: str, source: Value, lacks: bool = False) -> Tens
     """
     variable = run.compiled.checked.model.variable(name)
     if not isinstance(source, str):
-        return encode_values(run.compiled, name, _everywhere(variable, source) if is_number(source) else source, lacks)
+        given = _everywhere(variable, source) if is_number(source) else source
+        return encode_values(run.compiled, name, given, lacks, run.dtype)
     if (match := SLICE.fullmatch(source)) is not None:
         return _data_rows(run, variable, source, match)
     number = is_number(source)
     values = _rows(variable, _everywhere(variable, float(source)) if number else _from_file(variable, source))
-    if (why := _misfit(variable, values, lacks)) is not None:
+    if (why := _misfit(variable, values, lacks, run.dtype)) is not None:
         raise GmcError([run_errors.bad_source(None, name, source, why)], exit_code=2 if number else 1)
     return encode(family(variable), values)
 
 
-def encode_values(compiled: Compiled, name: str, values: Numbers, lacks: bool = False) -> Tensor:
+def encode_values(
+    compiled: Compiled, name: str, values: Numbers, lacks: bool = False, real: torch.dtype = torch.float64
+) -> Tensor:
     """The statistics `[rows, size]` of values `[rows, *shape]`, or of one row `[*shape]`; with `lacks` what is NaN is missing.
+
+    `real` is the type in which they are to be computed with.
 
     Raises:
         GmcError: an unknown variable, another shape, or values outside the support.
@@ -96,7 +101,7 @@ def encode_values(compiled: Compiled, name: str, values: Numbers, lacks: bool = 
         told = f"of type {type(values).__name__}"
         raise GmcError([run_errors.bad_values(None, name, told, "they are no array of numbers")]) from None
     rows = _rows(variable, found.detach())
-    if (why := _misfit(variable, rows, lacks)) is not None:
+    if (why := _misfit(variable, rows, lacks, real)) is not None:
         raise GmcError([run_errors.bad_values(None, name, f"of shape {list(found.shape)}", why)])
     return encode(family(variable), rows)
 
@@ -114,19 +119,20 @@ def _everywhere(variable: Variable, number: object) -> Tensor:
     return torch.full((1, *variable.shape), value, dtype=torch.float64)
 
 
-def _misfit(variable: Variable, rows: Tensor, lacks: bool) -> str | None:
-    """Why values are not rows of a variable, if they are not; with `lacks` some may be NaN."""
+def _misfit(variable: Variable, rows: Tensor, lacks: bool, real: torch.dtype) -> str | None:
+    """Why values are not rows of a variable, if they are not; with `lacks` some may be NaN. They must be in its support as numbers of the type `real` too."""
     if rows.dim() == 0 or rows.shape[1:] != variable.shape:
         return f"a row must have shape {list(variable.shape)}, that of {variable.name}, not {list(rows.shape[1:])}"
     if rows.shape[0] == 0:
         return "there must be one row at least"
     if rows.is_complex():
         return "they are complex"
-    wrong = family(variable).unclaimed(rows.to(torch.float64))
-    if lacks:
-        wrong &= ~rows.isnan()
-    if bool(wrong.any()):
-        return f"{float(rows[wrong].flatten()[0]):g} is not {variable.family.support}"
+    for kind, told in ((torch.float64, ""), (real, f" as {str(real).removeprefix('torch.')}")):
+        wrong = family(variable).unclaimed(rows.to(kind).to(torch.float64))
+        if lacks:
+            wrong &= ~rows.isnan()
+        if bool(wrong.any()):
+            return f"{float(rows[wrong].flatten()[0]):g} is not {variable.family.support}{told}"
     return None
 
 

@@ -13,7 +13,10 @@ from gmc.dsl.diagnostic import Diagnostic
 from gmc.dsl.model import Chain
 from gmc.runtime.folder import METRICS
 from gmc.runtime.images import curves, filters, save, save_grid
+from gmc.runtime.missing import may_lack
+from gmc.runtime.request import needed
 from gmc.runtime.run import Run
+from gmc.runtime.sampling import collect
 
 TILES = 100
 
@@ -31,7 +34,8 @@ def write_gallery(run: Run, seed: int = 0) -> list[Diagnostic]:
     found: list[Diagnostic] = []
     dream = dreams(run)
     if dream is not None:
-        samples = run.sample(dream.name, chains=TILES, seed=seed)
+        stream = run.stream(dream.name, seed=seed, fallback=TILES)
+        samples = collect(stream, stream)
         for variable in run.compiled.checked.model.observed:
             if variable.sites > 1:
                 save_grid(run.folder / f"samples-{variable.name}.png", samples.values[variable.name], variable)
@@ -63,9 +67,15 @@ def _schedules(run: Run, folder: Path) -> list[Diagnostic]:
 
 
 def dreams(run: Run) -> Chain | None:
-    """The chain whose samples show what the model has learned: the longest that clamps nothing, nor starts from one that does."""
-    free = [c for c in run.compiled.checked.chains if not _clamps(run, c)]
+    """The chain whose samples show what the model has learned: the longest that clamps nothing, nor starts from one that does, nor from data with gaps."""
+    free = [c for c in run.compiled.checked.chains if not _clamps(run, c) and not _may_lack(run, c)]
     return max(free, key=lambda c: c.sweeps.end, default=None)
+
+
+def _may_lack(run: Run, chain: Chain) -> bool:
+    """Whether a chain starts from data in which the file allows for gaps."""
+    checked = run.compiled.checked
+    return any(may_lack(name, checked.chains) for name in needed(checked.with_needs([chain.name])))
 
 
 def _clamps(run: Run, chain: Chain) -> bool:

@@ -98,16 +98,17 @@ def predict(
     data = _rows(run, chain, variable, split)
     course = course_of(chain, sweeps, 1 if burn is not None else None, burn or 0)
     together = max(1, chains_together(run.compiled.checked.model.variables, 1) // chains)
+    truth = data.external(of, torch.arange(data.rows, device=run.device), 0)
+    drawn = _drawn(chain, variable, truth)
+    if not bool(drawn.any()):
+        why = f" where the {split} rows have a value to compare with"
+        raise GmcError([run_errors.not_drawn(chain.span, of, name, why)], exit_code=2)
     found = []
     for rows in torch.arange(data.rows, device=run.device).split(together):
         found.append(_means(run, chain, data, variable, rows, chains, seed, course))
         if watch is not None:
             watch((int(rows[-1]) + 1) / data.rows)
     statistic = torch.cat(found)
-    truth = data.external(of, torch.arange(data.rows, device=run.device), 0)
-    drawn = _drawn(chain, variable, truth)
-    if not bool(drawn.any()):
-        raise GmcError([run_errors.not_drawn(chain.span, of, name)], exit_code=2)
     kind = family(variable)
     shares = probabilities(kind, statistic)
     best = None
@@ -167,7 +168,8 @@ def _rows(run: Trained, chain: Chain, variable: Variable, split: Split) -> Datas
     if split not in SPLITS:
         raise GmcError([run_errors.unknown_choice(None, "split", split, SPLITS)], exit_code=2)
     if variable.name not in run.compiled.schedules[chain.name].free:
-        raise GmcError([run_errors.not_drawn(chain.span, variable.name, chain.name)], exit_code=2)
+        why = ": all of them are clamped" if variable.sites else ": it has none"
+        raise GmcError([run_errors.not_drawn(chain.span, variable.name, chain.name, why)], exit_code=2)
     data = run.rows(split)
     span = run.compiled.checked.model.span
     if data is None:

@@ -210,7 +210,7 @@ def _count(
     clamp: Mapping[str, Value],
     fallback: int | None,
 ) -> int:
-    """How many chains: `chains`, else the rows of the clamp sources, else `fallback`, else 64 (or all rows that the data have, if fewer)."""
+    """How many chains: `chains`, else the rows of the clamp sources, else `fallback`, else 64; these two, where rows of the data are needed, at most as there are."""
     told = [f"`--clamp {v}` has {x.shape[0]} rows" for v, x in values.items()]
     rows = {x.shape[0] for x in values.values()} - {1}
     if len(rows) > 1:
@@ -221,12 +221,10 @@ def _count(
         return chains
     if rows:
         return rows.pop()
-    if fallback is not None:
-        return fallback
-    if any(not is_number(source) for source in clamp.values()):
+    if fallback is None and any(not is_number(source) for source in clamp.values()):
         return 1
     have = [data.rows for v in missing if (data := _default_split(run, v)) is not None]
-    return min([DEFAULT_CHAINS, *have])
+    return min([DEFAULT_CHAINS if fallback is None else fallback, *have])
 
 
 def _default_split(run: Trained, variable: str) -> Dataset | None:

@@ -244,10 +244,10 @@ def start_in_circle(span: Span, chain: str, other: str) -> Finding:
 
 
 @diagnostic("GM745", "nothing to predict")
-def not_drawn(span: Span, variable: str, chain: str) -> Finding:
-    """A prediction of what the chain is given."""
+def not_drawn(span: Span, variable: str, chain: str, why: str) -> Finding:
+    """A prediction of what the chain is given, or of a variable that has no sites; `why` ends the sentence."""
     return Finding(
-        f"chain `{chain}` draws no site of `{variable}`: all of them are clamped",
+        f"chain `{chain}` draws no site of `{variable}`{why}",
         f"choose a chain that leaves `{variable}` free, wholly or in part, or another variable",
     )
 

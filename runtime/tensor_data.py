@@ -38,7 +38,7 @@ class TensorData:
             if variable.name not in data:
                 raise GmcError([run_errors.variable_without_rows(variable.span, variable.name)])
         values = {
-            n: encode_values(compiled, n, torch.as_tensor(v), lacks=True).to(device, dtype) for n, v in data.items()
+            n: encode_values(compiled, n, torch.as_tensor(v), True, dtype).to(device, dtype) for n, v in data.items()
         }
         counts = {n: v.shape[0] for n, v in values.items()}
         if len(set(counts.values())) > 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from math import isfinite
 
 from gmc.dsl import model, syntax
 from gmc.dsl.check import values
@@ -66,7 +65,7 @@ def override_value(text: str) -> int | float | None:
         return whole if abs(whole) <= values.LARGEST else None
     if _NUMBER.fullmatch(stripped):
         number = float(stripped)
-        return number if isfinite(number) else None
+        return number if abs(number) <= values.LARGEST_REAL else None
     return None
 
 

@@ -6,7 +6,6 @@ all else is a float. So `hidden/2` is a size where hidden is even, and 1/255 is 
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Literal
 
 from gmc.dsl import syntax
@@ -17,6 +16,8 @@ from gmc.dsl.vocabulary import Ramp
 
 LARGEST = 2**63 - 1
 """No integer may be larger: sizes and counts are 64-bit."""
+LARGEST_REAL = (2.0 - 2.0**-23) * 2.0**127
+"""No other number may be larger, about 3.4e38: they enter the arithmetic of models in 32 bits."""
 
 
 def number(context: Context, expr: syntax.Expr) -> int | float | None:
@@ -114,7 +115,7 @@ def multiple(context: Context, expr: syntax.Binary, left: Ramp, right: Ramp) -> 
         context.add(errors.not_a_ramp(expr.span))
         return None
     product = Ramp(factor * moving.start, factor * moving.end, moving.shape)
-    if not (isfinite(product.start) and isfinite(product.end)):
+    if not max(abs(product.start), abs(product.end)) <= LARGEST_REAL:  # not so of NaN either
         context.add(errors.not_finite(expr.span))
         return None
     return product
@@ -146,7 +147,7 @@ def _arithmetic(op: str, left: int | float, right: int | float) -> int | float:
 
 def _bounded(context: Context, expr: syntax.Expr, value: int | float) -> int | float | None:
     # integers are kept within 64 bits at every step, so none is too large to turn into a float
-    if (abs(value) <= LARGEST) if isinstance(value, int) else isfinite(value):
+    if (abs(value) <= LARGEST) if isinstance(value, int) else abs(value) <= LARGEST_REAL:
         return value
     context.add(errors.not_finite(expr.span))
     return None

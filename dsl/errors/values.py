@@ -26,9 +26,9 @@ def division_by_zero(span: Span) -> Finding:
 
 @diagnostic("GM303", "number out of bounds")
 def not_finite(span: Span) -> Finding:
-    """A value beyond 64-bit integers or floats."""
+    """A value beyond 64-bit integers or 32-bit floats."""
     return Finding(
-        "this value is too large", "integers are at most about 9.2e18 and other numbers at most about 1.8e308"
+        "this value is too large", "integers are at most about 9.2e18 and other numbers at most about 3.4e38"
     )
 
 

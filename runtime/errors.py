@@ -117,7 +117,7 @@ def gap_in_clamp(span: Span, chain: str, variable: str, row: str, site: tuple[in
     """A chain clamps a site, and a row that it runs on has no value of it; `row` in words: `training row 3`."""
     return Finding(
         f"chain `{chain}` clamps `{variable}`, but {row} has no value of it{_at(site)}",
-        f"write `clamp {variable} where observed` in the chain: what a row lacks is then drawn",
+        f"let the chain clamp it `where observed`, as in `clamp {variable} where observed`: what a row lacks is then drawn",
     )
 
 

@@ -138,7 +138,8 @@ def collect(stream: Stream, parts: Iterable[Part]) -> Samples:
             for key, value in piece.items():
                 if key not in whole:
                     rest = value.shape[1:] if stream.kept is None else (stream.kept, *value.shape[2:])
-                    whole[key] = torch.empty((stream.chains, *rest), dtype=value.dtype, device=value.device)
+                    room = partial(torch.empty, (stream.chains, *rest), dtype=value.dtype, device=value.device)
+                    whole[key] = located(stream.request.compiled.checked.model.span, room)
                 at = slice(part.first, part.first + value.shape[0])
                 if stream.kept is None:
                     whole[key][at] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar, get_args
 
@@ -123,7 +124,7 @@ def _clamps(context: Context, tree: syntax.Clamp, around: Surroundings) -> Itera
         box = parts.box(context, part, variable) if part.slices else None
         if part.slices and box is None:
             continue
-        if constant is not None and tree.value is not None and not variable.family.contains(constant):
+        if constant is not None and tree.value is not None and not _may_be(variable, constant):
             context.add(
                 errors.constant_outside(
                     tree.value.span, variable.name, constant, variable.family.support, variable.span
@@ -132,6 +133,12 @@ def _clamps(context: Context, tree: syntax.Clamp, around: Surroundings) -> Itera
         if box == parts.whole(variable):
             box = None
         yield model.Clamp(variable.name, box, part.span, constant, source, tree.where_observed)
+
+
+def _may_be(variable: model.Variable, constant: float) -> bool:
+    """Whether a value is in a variable's support, also in the 32 bits in which models compute: 1e-300 is above 0, and 0 there."""
+    (held,) = struct.unpack("f", struct.pack("f", constant))
+    return variable.family.contains(constant) and variable.family.contains(held)
 
 
 def _refuse_overlaps(context: Context, clamps: Sequence[model.Clamp], graph: model.Model) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable
@@ -71,9 +74,19 @@ def write_stream(path: Path, stream: Stream, parts: Iterable[Part]) -> None:
                     file = stack.enter_context(tempfile.TemporaryFile(dir=temporary.parent))
                     columns[name] = Column(name, (stream.chains, *rest), array.dtype, file)
                 columns[name].put(part.first, part.position, array, stream.kept)
+            if part.first == part.position == 0:
+                _refuse_too_much(columns.values(), temporary.parent)
         with zipfile.ZipFile(temporary, "w") as archive:
             for column in columns.values():
                 column.pack(archive)
+
+
+def _refuse_too_much(columns: Iterable[Column], folder: Path) -> None:
+    """Raises OSError where a disk has no room for arrays and the file made of them, before the work is done."""
+    size = 2 * sum(math.prod(column.shape) * column.dtype.itemsize for column in columns)
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise OSError(errno.ENOSPC, f"it takes {size / 1e9:.3g} GB of room, and there are {free / 1e9:.3g}")
 
 
 def write_arrays(path: Path, arrays: dict[str, Tensor]) -> None:

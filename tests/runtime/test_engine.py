@@ -291,8 +291,8 @@ def test_schedules_of_chains_that_others_need_run_with_the_stage(monkeypatch: py
     compiled = gmc.compile(text).compiled
     engine = Engine(compiled, {p.name: torch.zeros(p.shape) for p in compiled.graph.parameters}, 0, "test")
     lengths: list[int] = []
-    inner = chains.run
-    monkeypatch.setattr(chains, "run", lambda *words: lengths.append(words[3]) or inner(*words))
+    inner = chains.trace
+    monkeypatch.setattr(chains, "trace", lambda *words: lengths.append(words[3]) or inner(*words))
     for progress in (0.0, 0.5, 1.0):
         engine.progress = progress
         engine.run("second", Rows({}, 4))

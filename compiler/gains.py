@@ -41,7 +41,7 @@ class Potency:
 
     def silent_at_first(self, term: Term, slot: int) -> bool:
         """Whether a message is not sent in pass 0, where ramps stand at their start and gates are closed."""
-        return any(self.gains[n].value.start == 0.0 for n in self.on(term, slot))
+        return self.first(term, slot) is None
 
     def meet(self, term: Term, a: int, b: int) -> bool:
         """Whether one of two ends of a term reads the other."""

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from torch import fx
 
 from gmc.compiler.emission import Emission, Want
-from gmc.compiler.emitter import inputs
 from gmc.compiler.graph import FactorGraph
 from gmc.compiler.passes import DEFAULT, Pass, run_passes
 from gmc.compiler.region import Region
@@ -91,8 +90,3 @@ def kept(chain: Chain, variable: str) -> bool:
     """Whether a chain keeps the variable's states from one run to the next."""
     start = chain.start(variable)
     return start is not None and isinstance(start.source, StartWord) and start.source.keeps
-
-
-def required(program: Program) -> tuple[str, ...]:
-    """Every input that any of the program's graphs takes, each once."""
-    return tuple(dict.fromkeys(n for s in program.graphs().values() for n in (*inputs(s.once), *inputs(s.each))))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gmc.compiler.colouring import Block
 from gmc.compiler.draws import DRAWS
-from gmc.compiler.program import required
+from gmc.compiler.emitter import inputs
 from gmc.compiler.region import Region
 from gmc.compiler.split import Split
 from tests.compiler.replay import (
@@ -388,9 +388,9 @@ def test_inputs_are_named_and_needed(name: str, items: str) -> None:
     schedule = given.program.schedule
     known |= {f"clamped.{n}" for n in schedule.clamped} | {f"start.{n}" for n in schedule.free}
     known |= {f"state.{n}" for n in schedule.active}
-    needed = required(given.program)
-    assert len(needed) == len(set(needed))
-    plain = {n for n in needed if not n.startswith("hoisted.")}
+    parts = [inputs(part) for split in given.program.graphs().values() for part in (split.once, split.each)]
+    assert all(len(names) == len(set(names)) for names in parts)
+    plain = {n for names in parts for n in names if not n.startswith("hoisted.")}
     assert plain <= known
     assert "key" in plain and "sweep" in plain
 

@@ -16,10 +16,10 @@ from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.model import Chain, Split, Variable
 from gmc.runtime import run_errors
 from gmc.runtime.clamping import Trained
-from gmc.runtime.dataset import SPLITS, Dataset
-from gmc.runtime.missing import refuse_gaps
-from gmc.runtime.request import Course, Request, chain_of, course_of, needed, whole
-from gmc.runtime.sampling import chains_together, smoothed
+from gmc.runtime.dataset import Dataset
+from gmc.runtime.request import Course, chain_of, course_of, whole
+from gmc.runtime.rowwise import known_split, require, row_means, rows_in
+from gmc.runtime.sampling import chains_together
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def predict(
         raise GmcError([run_errors.not_drawn(chain.span, of, name, why)], exit_code=2)
     found = []
     for rows in torch.arange(data.rows, device=run.device).split(together):
-        found.append(_means(run, chain, data, variable, rows, chains, seed, course))
+        found.append(row_means(run, chain, data, [of], rows, chains, seed, course)[of])
         if watch is not None:
             watch((int(rows[-1]) + 1) / data.rows)
     statistic = torch.cat(found)
@@ -165,42 +165,16 @@ def _rows(run: Trained, chain: Chain, variable: Variable, split: Split) -> Datas
     Raises:
         GmcError: there are none, or a variable has no values in them, or the chain clamps all that is to be predicted.
     """
-    if split not in SPLITS:
-        raise GmcError([run_errors.unknown_choice(None, "split", split, SPLITS)], exit_code=2)
+    known_split(split)
     if variable.name not in run.compiled.schedules[chain.name].free:
         why = ": all of them are clamped" if variable.sites else ": it has none"
         raise GmcError([run_errors.not_drawn(chain.span, variable.name, chain.name, why)], exit_code=2)
-    data = run.rows(split)
-    span = run.compiled.checked.model.span
-    if data is None:
-        raise GmcError([run_errors.no_rows(span, split, [s for s in SPLITS if run.rows(s) is not None])], exit_code=2)
+    data = rows_in(run, split)
     if variable.name not in data.variables:
         purpose = "which is to be predicted"
         raise GmcError([run_errors.no_column(variable.span, variable.name, split, purpose)], exit_code=2)
-    involved = run.compiled.checked.with_needs([chain.name])
-    missing = [
-        run_errors.no_column(chain.span, name, split, f"which chain `{chain.name}` needs")
-        for name in needed(involved)
-        if name not in data.variables
-    ]
-    if missing:
-        raise GmcError(missing, exit_code=2)
+    require(run, chain, data, split)
     return data
-
-
-def _means(
-    run: Trained, chain: Chain, data: Dataset, variable: Variable, rows: Tensor, chains: int, seed: int, course: Course
-) -> Tensor:
-    """The mean statistic of the variable in each of the rows, float64 `[rows, size]`, over its chains and their kept sweeps."""
-    involved = run.compiled.checked.with_needs([chain.name])
-    batch = data.batch(rows, 0)
-    # chain number r * chains + c is the c-th of row r, whatever rows are run together
-    values = {name: batch[name].repeat_interleave(chains, dim=0) for name in needed(involved)}
-    refuse_gaps(run.compiled.checked.model, involved, values)
-    first, across = int(rows[0]) * chains, len(rows) * chains
-    request = Request(run, run.compiled, chain, seed, across, values, course, first)
-    found = smoothed(request, 0, across, [variable.name])[variable.name]
-    return found.unflatten(0, (len(rows), chains)).mean(1)
 
 
 def _drawn(chain: Chain, variable: Variable, truth: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,12 +10,12 @@ from torch import Tensor
 from gmc.compiler.driver import Compiled
 from gmc.compiler.emitter import inputs
 from gmc.compiler.graph import family
-from gmc.compiler.marginal import Marginal
+from gmc.compiler.marginal import LIMIT, Marginal
+from gmc.compiler.outcome import Sum
 from gmc.compiler.region import Region
+from gmc.compiler.sharing import shared
 from gmc.runtime.missing import patterns
 
-LIMIT = 25.0
-"""Bits of states that are enumerated at most."""
 CHUNK = 1 << 22
 """Numbers in the statistics of the states that are evaluated at once, at most."""
 KEPT = 4096
@@ -25,14 +24,6 @@ KEPT = 4096
 
 class TooLarge(Exception):
     """The sum cannot be taken; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """log Z a row, float64 `[rows]`, and, if asked for, the gradient of its mean by parameter."""
-
-    log_z: Tensor
-    gradient: dict[str, Tensor]
 
 
 class Marginals:
@@ -82,10 +73,9 @@ def check(marginal: Marginal, limit: float = LIMIT) -> None:
     Raises:
         TooLarge: it has too many states, or no closed form.
     """
-    if marginal.refusal is not None:
-        raise TooLarge(marginal.refusal)
-    if marginal.bits > limit:
-        raise TooLarge(f"{marginal}: more than {limit:g} bits")
+    reason = marginal.reason(limit)
+    if reason is not None:
+        raise TooLarge(reason)
 
 
 def log_partition(
@@ -103,7 +93,7 @@ def log_partition(
     """
     check(marginal, limit)
     weights = {name: p.detach().to(torch.float64) for name, p in params.items()}
-    listing = _Listing(marginal, _device(weights))
+    listing = Listing(marginal, _device(weights))
     log_z = torch.full((rows,), -torch.inf, dtype=torch.float64, device=listing.device)
     held = {name: value.to(torch.float64) for name, value in clamped.items()}
     step = max(1, min(rows, CHUNK // max(listing.width * min(listing.count, 1024), 1)))
@@ -120,7 +110,7 @@ def _gradient(
     marginal: Marginal,
     weights: Mapping[str, Tensor],
     held: Mapping[str, Tensor],
-    listing: _Listing,
+    listing: Listing,
     log_z: Tensor,
     step: int,
 ) -> dict[str, Tensor]:
@@ -139,17 +129,7 @@ def _gradient(
             )
             for name, value in zip(leaves, found, strict=True):
                 total[name] += value
-    return _shared(marginal, total)
-
-
-def _shared(marginal: Marginal, slopes: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Autograd sees every entry of a weight as a number of its own; factors know which entries are one."""
-    for term in marginal.graph.terms:
-        if term.owner == term.name:
-            names = {suffix: term.parameter(suffix) for suffix in term.factor.parameters(term.ends)}
-            own = term.factor.shared(term.ends, {suffix: slopes[name] for suffix, name in names.items()})
-            slopes |= {names[suffix]: value for suffix, value in own.items()}
-    return slopes
+    return shared(marginal.graph, total)
 
 
 def _evaluate(
@@ -186,7 +166,7 @@ def _device(weights: Mapping[str, Tensor]) -> torch.device:
     return next((w.device for w in weights.values()), torch.device("cpu"))
 
 
-class _Listing:
+class Listing:
     """All states of some regions, in chunks, as statistics."""
 
     def __init__(self, marginal: Marginal, device: torch.device) -> None:
@@ -205,10 +185,13 @@ class _Listing:
         """Dictionaries of statistics `[states, region.size]` by variable."""
         size = max(1, min(self.count, CHUNK // max(rows * self.width, 1)))
         for first in range(0, self.count, size):
-            numbers = torch.arange(first, min(first + size, self.count), device=self.device)
-            parts: dict[str, list[Tensor]] = {}
-            for region, _, table in reversed(self.sites):
-                digit = numbers % table.shape[0]
-                numbers = numbers // table.shape[0]
-                parts.setdefault(region.name, []).insert(0, table[digit])
-            yield {name: torch.cat(columns, 1) for name, columns in parts.items()}
+            yield self.states(torch.arange(first, min(first + size, self.count), device=self.device))
+
+    def states(self, numbers: Tensor) -> dict[str, Tensor]:
+        """The states of those numbers, int64 `[n]`: statistics `[n, region.size]` by variable."""
+        parts: dict[str, list[Tensor]] = {}
+        for region, _, table in reversed(self.sites):
+            digit = numbers % table.shape[0]
+            numbers = numbers // table.shape[0]
+            parts.setdefault(region.name, []).insert(0, table[digit])
+        return {name: torch.cat(columns, 1) for name, columns in parts.items()}

@@ -25,3 +25,16 @@ class Metric(MetricWord):
         Raises:
             TooLarge: it cannot be computed for this model.
         """
+
+    def evaluated(
+        self, method: str, compiled: Compiled, params: Mapping[str, Tensor], data: Dataset, **options: object
+    ) -> float:
+        """The mean over all rows by a method of `gmc eval`.
+
+        Raises:
+            TooLarge: it does not apply.
+        """
+        from gmc.runtime.evaluations import METHODS
+        from gmc.runtime.evaluations.method import Task
+
+        return METHODS[method].run(Task(compiled, params, data), **options).mean

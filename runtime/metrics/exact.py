@@ -21,6 +21,4 @@ class Exact(Metric):
 
     def measure(self, compiled: Compiled, params: Mapping[str, Tensor], data: Dataset) -> float:
         """The mean over the rows."""
-        from gmc.runtime.evaluation import exact
-
-        return exact(compiled, params, data).mean
+        return self.evaluated("exact", compiled, params, data)

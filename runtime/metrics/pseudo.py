@@ -21,6 +21,4 @@ class Pseudo(Metric):
 
     def measure(self, compiled: Compiled, params: Mapping[str, Tensor], data: Dataset) -> float:
         """The mean over the rows."""
-        from gmc.runtime.evaluation import pseudo
-
-        return pseudo(compiled, params, data).mean
+        return self.evaluated("pseudo", compiled, params, data)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from gmc.compiler.lazy import torch
 from gmc.dsl.vocabulary import VOCABULARY, Ramp, RampBounds
-from gmc.runtime.optimizer import Optimizer
+from gmc.runtime.optimizer import Average, MaxNorm, Optimizer
 
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -20,12 +20,18 @@ class Adam(Optimizer):
     With gradient g' = g + weight_decay w: m = b1 m + (1 - b1) g', s = b2 s + (1 - b2) g'^2, w = w - lr m^ / (sqrt(s^) + eps), where ^ divides by
     1 - b^t, t the number of the step. `betas` are (b1, b2): the share of the old mean that is kept, near 1. Weight decay goes through the
     moments like any gradient (it is not AdamW's), for weights only, not for biases.
+
+    `max_norm`: after each step the incoming weights of a unit (of the second end of an edge: a column of `dense`, an output channel of `conv`) whose norm is greater are scaled
+    back to it. `average`: a moving average of the parameters that keeps this share of itself at each step, 0.999 say, corrected for its beginning: it is what is watched and written, and what the
+    stage ends with; steps go on from the parameters themselves.
     """
 
     lr: Annotated[Ramp, RampBounds(ge=0.0)]
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     eps: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1e-8
     weight_decay: Annotated[Ramp, RampBounds(ge=0.0)] = Ramp(0.0, 0.0)
+    max_norm: MaxNorm = None
+    average: Average = 0.0
 
     @property
     def slots(self) -> tuple[str, ...]:

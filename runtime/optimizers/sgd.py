@@ -6,7 +6,7 @@ from typing import Annotated
 
 from gmc.compiler.lazy import torch
 from gmc.dsl.vocabulary import VOCABULARY, Ramp, RampBounds
-from gmc.runtime.optimizer import Optimizer
+from gmc.runtime.optimizer import Average, MaxNorm, Optimizer
 
 BUFFER = "momentum_buffer"
 
@@ -17,12 +17,19 @@ class Sgd(Optimizer):
 
     With gradient g of a parameter w: g' = g + d w; b = m b + g' (b = g' at the first step); w = w - lr b. So b is a sum, not a mean, of
     gradients: at a steady gradient momentum m makes the step lr / (1 - m) long. A change of lr acts on all of b at once.
-    Weight decay adds d/2 |w|^2 to the loss, for weights only, not for biases.
+    Weight decay adds d/2 |w|^2 to the loss, for weights only, not for biases. `nesterov`: w = w - lr (g' + m b) (Sutskever et al., 2013, in torch's form).
+
+    `max_norm`: after each step the incoming weights of a unit (of the second end of an edge: a column of `dense`, an output channel of `conv`) whose norm is greater are scaled
+    back to it. `average`: a moving average of the parameters that keeps this share of itself at each step, 0.999 say, corrected for its beginning: it is what is watched and written, and what the
+    stage ends with; steps go on from the parameters themselves.
     """
 
     lr: Annotated[Ramp, RampBounds(ge=0.0)]
     momentum: Annotated[Ramp, RampBounds(ge=0.0, lt=1.0)] = Ramp(0.0, 0.0)
     weight_decay: Annotated[Ramp, RampBounds(ge=0.0)] = Ramp(0.0, 0.0)
+    nesterov: bool = False
+    max_norm: MaxNorm = None
+    average: Average = 0.0
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -52,7 +59,7 @@ class Sgd(Optimizer):
             momentum=momentum,
             lr=self.lr.at(progress),
             dampening=0.0,
-            nesterov=False,
+            nesterov=self.nesterov,
             maximize=False,
         )
         for slots, buffer in zip(state, buffers, strict=True):

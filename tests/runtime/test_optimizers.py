@@ -15,6 +15,8 @@ OPTIMIZERS: list[Optimizer] = [
     Sgd(lr=Ramp(0.1, 0.1)),
     Sgd(lr=Ramp(0.1, 0.0), momentum=Ramp(0.5, 0.9), weight_decay=Ramp(0.01, 0.01)),
     Sgd(lr=Ramp(0.1, 0.1), momentum=Ramp(0.0, 0.9)),
+    Sgd(lr=Ramp(0.1, 0.05), momentum=Ramp(0.5, 0.9), weight_decay=Ramp(0.01, 0.01), nesterov=True),
+    Sgd(lr=Ramp(0.1, 0.1), momentum=Ramp(0.5, 0.5), average=0.9),
     Adam(lr=Ramp(0.1, 0.1)),
     Adam(lr=Ramp(0.1, 0.0), betas=(0.5, 0.99), eps=1e-3, weight_decay=Ramp(0.0, 0.1)),
 ]
@@ -47,7 +49,8 @@ def by_hand(optimizer: Optimizer, steps: int) -> dict[str, torch.Tensor]:
             lr = optimizer.lr.at(progress)
             if isinstance(optimizer, Sgd):
                 first[name] = optimizer.momentum.at(progress) * first[name] + g
-                values[name] = w - lr * (first[name] if optimizer.momentum.at(progress) else g)
+                ahead = g + optimizer.momentum.at(progress) * first[name] if optimizer.nesterov else first[name]
+                values[name] = w - lr * (ahead if optimizer.momentum.at(progress) else g)
                 if not optimizer.momentum.at(progress):
                     first[name] = torch.zeros_like(w)  # no buffer yet
             else:
@@ -87,6 +90,7 @@ def test_steps_are_torchs_own(optimizer: Optimizer) -> None:
             group["weight_decay"] = 0.0 if i else optimizer.weight_decay.at(t / 7)
             if isinstance(optimizer, Sgd):
                 group["momentum"] = optimizer.momentum.at(t / 7)
+                group["nesterov"] = optimizer.nesterov
         for name, gradient in grads(t).items():
             theirs[name].grad = gradient
         reference.step()
@@ -100,8 +104,10 @@ def test_a_loaded_state_goes_on_to_the_bit(optimizer: Optimizer, stop: int) -> N
     straight, first = optimizer.build(whole, {"v_h.weight"}), optimizer.build(half, {"v_h.weight"})
     for t in range(6):
         straight.step(grads(t), t / 5)
+        straight.average()
         if t < stop:
             first.step(grads(t), t / 5)
+            first.average()
     kept = {name: value.clone() for name, value in first.state().items()}
     resumed = {name: value.clone() for name, value in half.items()}
     second = optimizer.build(resumed, {"v_h.weight"})
@@ -109,10 +115,48 @@ def test_a_loaded_state_goes_on_to_the_bit(optimizer: Optimizer, stop: int) -> N
     assert second.state().keys() == kept.keys()
     for t in range(stop, 6):
         second.step(grads(t), t / 5)
+        second.average()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     straight_state, second_state = straight.state(), second.state()
     assert straight_state.keys() == second_state.keys()
     assert all(torch.equal(straight_state[key], second_state[key]) for key in straight_state)
+
+
+def test_an_average_is_corrected_for_its_beginning() -> None:
+    """sum of d^(t-i) w_i over sum of d^(t-i): the first is w_1 itself, and of a parameter that stands still it is that."""
+    own, keep, seen = params(), 0.9, []
+    stepper = Sgd(lr=Ramp(0.1, 0.1), average=keep).build(own, set())
+    assert stepper.averages == {}
+    for t in range(20):
+        stepper.step({name: g for name, g in grads(t).items() if name != "s.bias"}, 0.0)
+        stepper.average()
+        seen.append({name: value.double() for name, value in own.items()})
+        shares = [keep ** (t - i) for i in range(t + 1)]
+        for name, found in stepper.averages.items():
+            expected = sum(share * w[name] for share, w in zip(shares, seen, strict=True)) / sum(shares)
+            assert torch.allclose(found.double(), expected, rtol=0, atol=1e-6), name
+    assert torch.allclose(stepper.averages["s.bias"], own["s.bias"], rtol=0, atol=1e-6)
+    stepper = Sgd(lr=Ramp(0.1, 0.1)).build(params(), set())
+    stepper.average()
+    assert stepper.averages == {} == stepper.state()
+
+
+@pytest.mark.parametrize("kind", [Sgd, Adam])
+def test_the_norm_of_a_units_incoming_weights(kind: type[Sgd] | type[Adam]) -> None:
+    """Columns above the bound come to it in their own direction, others and all other parameters stay."""
+    own = {
+        "w": torch.tensor([[3.0, 0.3, 0.0], [4.0, 0.4, 0.0]]),
+        "k": torch.ones(2, 1, 2, 2),
+        "b": torch.full((3,), 9.0),
+    }
+    own["k"][1] *= 0.1
+    stepper = kind(lr=Ramp(0.0, 0.0), max_norm=1.0).build(own, set(), {"w": (0,), "k": (1, 2, 3)})
+    stepper.step({name: torch.ones_like(value) for name, value in own.items()}, 0.0)
+    torch.testing.assert_close(own["w"], torch.tensor([[0.6, 0.3, 0.0], [0.8, 0.4, 0.0]]))
+    torch.testing.assert_close(own["k"], torch.stack([torch.full((1, 2, 2), 0.5), torch.full((1, 2, 2), 0.1)]))
+    assert own["b"].tolist() == [9.0] * 3
+    stepper.step({"w": torch.ones(2, 3) * torch.nan}, 0.0)
+    assert own["w"].isnan().all(), "what is not finite is not hidden"
 
 
 def test_states_have_flat_names() -> None:
@@ -173,6 +217,9 @@ def test_parameters_of_autograd_are_stepped_in_place() -> None:
         {"lr": 0.1, "momentum": 1.0},
         {"lr": 0.1, "weight_decay": Ramp(-1.0, 0.0)},
         {"lr": "fast"},
+        {"lr": 0.1, "max_norm": 0.0},
+        {"lr": 0.1, "average": 1.0},
+        {"lr": 0.1, "average": -0.1},
         {},
     ],
 )

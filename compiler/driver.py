@@ -12,12 +12,11 @@ from gmc.compiler.emission import Want
 from gmc.compiler.energy import energy, gradient
 from gmc.compiler.graph import FactorGraph, build_graph
 from gmc.compiler.marginal import Marginal, build_marginal
-from gmc.compiler.objective import Objective
+from gmc.compiler.objective import Descent, Objective
 from gmc.compiler.passes import DEFAULT, Pass
 from gmc.compiler.program import ALL, Program, build_program
 from gmc.compiler.region import Region
 from gmc.compiler.schedule import Schedule, build_schedule
-from gmc.compiler.training import TrainingGraph, build_training
 from gmc.dsl.model import Chain, Checked
 
 
@@ -44,7 +43,8 @@ class Compiled:
     def with_chain(self, chain: Chain) -> Compiled:
         """The same model with a chain in place of the one of its name."""
         chains = tuple(chain if each.name == chain.name else each for each in self.checked.chains)
-        schedules = {**self.schedules, chain.name: build_schedule(self.graph, chain)}
+        schedule = replace(build_schedule(self.graph, chain), strength=self.schedules[chain.name].strength)
+        schedules = {**self.schedules, chain.name: schedule}
         programs = {key: program for key, program in self._programs.items() if key[0] != chain.name}
         return replace(self, checked=replace(self.checked, chains=chains), schedules=schedules, _programs=programs)
 
@@ -52,12 +52,10 @@ class Compiled:
         """How the model is summed over all that is not clamped."""
         return build_marginal(self.graph, clamped)
 
-    def training(self, objective: str) -> tuple[TrainingGraph, ...]:
-        """The training graphs of an objective's terms."""
+    def descents(self, objective: str) -> tuple[Descent, ...]:
+        """The terms of an objective, compiled."""
         terms = self.checked.objective(objective).terms
-        return tuple(
-            build_training(self.graph, t.objective, self.schedules) for t in terms if isinstance(t.objective, Objective)
-        )
+        return tuple(t.objective.build(self) for t in terms if isinstance(t.objective, Objective))
 
 
 def compile_checked(checked: Checked, passes: Sequence[Pass] = DEFAULT) -> Compiled:

@@ -21,7 +21,7 @@ from gmc.dsl.model import Stage
 from gmc.runtime import errors, run_errors
 from gmc.runtime.dataset import Datasets, load_data
 from gmc.runtime.exact import TooLarge
-from gmc.runtime.folder import METRICS, STATE, WEIGHTS, cleared, fingerprint, lay, refuse, settings_of
+from gmc.runtime.folder import LAST, METRICS, STATE, WEIGHTS, cleared, fingerprint, lay, refuse, settings_of
 from gmc.runtime.initial import initial_parameters
 from gmc.runtime.metric import Metric
 from gmc.runtime.missing import needless
@@ -31,6 +31,7 @@ from gmc.runtime.storage import (
     MetricsLog,
     open_metrics,
     read_tensors,
+    remove_file,
     write_tensors,
 )
 from gmc.runtime.tensor_data import TensorData
@@ -89,6 +90,9 @@ def train(
     if weights is not None and not (resume and out is not None and (out / STATE).is_file()):
         params |= read_weights(compiled, weights)
     trainer = Trainer(compiled, rows, {n: p.to(place, torch.float32) for n, p in params.items()}, seed)
+    for stage in checked.stages:
+        if stage.stop is not None and read.valid is None:
+            raise GmcError([run_errors.no_rows_to_stop_by(stage.span, stage.name)])
     warnings = tuple(needless(checked, rows))
     if out is None:
         run = _in_memory(compiled, trainer, read, watch)
@@ -116,7 +120,9 @@ def _in_memory(compiled: Compiled, trainer: Trainer, data: Datasets, watch: Call
 def progress(trainer: Trainer, report: EpochReport | None) -> Progress:
     """Where a trainer stands."""
     stage, cursor = trainer.stage, trainer.cursor
-    return Progress(stage.name, cursor.epoch, stage.epochs, cursor.step, trainer.steps(stage), cursor.updates, report)
+    # a stage that stops early has its cursor at the end already
+    epoch = cursor.epoch if report is None else report.epoch
+    return Progress(stage.name, epoch, trainer.length(stage), cursor.step, trainer.steps(stage), cursor.updates, report)
 
 
 def measure(compiled: Compiled, trainer: Trainer, data: Datasets, stage: Stage) -> dict[str, float]:
@@ -131,9 +137,9 @@ def measure(compiled: Compiled, trainer: Trainer, data: Datasets, stage: Stage) 
     for metric in stage.watch:
         assert isinstance(metric, Metric)
         try:
-            found[metric.word] = metric.measure(compiled, trainer.params, data.valid)
+            found[metric.label] = metric.measure(compiled, trainer.shown, data.valid)
         except TooLarge as error:
-            raise GmcError([run_errors.no_method(stage.span, metric.word, str(error))]) from None
+            raise GmcError([run_errors.no_method(stage.span, metric.label, str(error))]) from None
     return found
 
 
@@ -203,6 +209,7 @@ class _Session:
             if report is not None:
                 self.log.append(
                     {"stage": report.stage, "epoch": report.epoch, "updates": report.updates, **report.values}
+                    | ({} if report.stopped is None else {"stopped": report.stopped})
                 )
                 board(report)
             if watch is not None:
@@ -226,7 +233,11 @@ class _Session:
         tensors = self.trainer.state() | {f"constant/{n}": v for n, v in self.data.constants.items()}
         metadata = {"fingerprint": self.mark, "counters": json.dumps(counters, sort_keys=True)}
         write_tensors(self.out / STATE, tensors, metadata)
-        write_tensors(self.out / WEIGHTS, self.trainer.params, {"fingerprint": self.mark})
+        write_tensors(self.out / WEIGHTS, self.trainer.result, {"fingerprint": self.mark})
+        if self.trainer.last is None:
+            remove_file(self.out / LAST)
+        else:
+            write_tensors(self.out / LAST, self.trainer.last, {"fingerprint": self.mark})
         self.saved = time.monotonic()
 
 

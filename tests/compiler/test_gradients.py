@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 import gmc
+from gmc.compiler.comparison import Comparison
 from gmc.compiler.driver import Compiled
 from gmc.compiler.emitter import inputs
-from gmc.compiler.graph import family
 from gmc.runtime import exact
 from gmc.runtime.engine import Engine, Rows
 from tests.compiler.replay import EXAMPLE, SEED, case, compile_example, encode
 from tests.oracle.laws import gradient, law, log_likelihood, rows_of
 from tests.oracle.models import EXAMPLES, Example, random_values, random_weights
 from tests.oracle.sites import as_columns
+from tests.slopes import slope
 
 ROWS = 5
 NAMES = [example.name for example in EXAMPLES]
@@ -66,18 +67,6 @@ def objective(example: Example, positive: str, negative: str, chains: str) -> Co
     )
 
 
-def train_gradient(compiled: Compiled, weights: Mapping[str, Tensor], rows: Rows) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss and gradient of the objective as training computes them."""
-    from gmc.runtime.tensor_data import TensorData
-    from gmc.runtime.train import Trainer
-
-    (graph,) = compiled.training("nll")
-    kinds = {v.name: family(v) for v in compiled.checked.model.variables}
-    trainer = Trainer(compiled, TensorData(rows.values, kinds, dict.fromkeys(rows.values)), dict(weights), 1)
-    (term,) = compiled.checked.objective("nll").terms
-    return trainer._term(term, graph, rows, {})
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_exact_likelihood(name: str) -> None:
     """`likelihood(exact(data), exact(free))` is minus the log-likelihood, and its gradient the derivative."""
@@ -91,9 +80,9 @@ def test_exact_likelihood(name: str) -> None:
     values = {n: x for n, x in random_values(model, 32, n=ROWS).items() if n in names}
     oracle_rows = rows_of(model, values)
     rows = Rows({n: encode(model, as_columns(model, random_values(model, 32, n=ROWS)))[n] for n in names}, ROWS)
-    loss, found = train_gradient(compiled, weights, rows)
-    assert loss.item() == pytest.approx(-log_likelihood(model, weights, oracle_rows).mean().item(), abs=1e-8)
-    close({n: -g for n, g in found.items()}, gradient(model, weights, oracle_rows))
+    found = slope(compiled, weights, rows)
+    assert found.loss.item() == pytest.approx(-log_likelihood(model, weights, oracle_rows).mean().item(), abs=1e-8)
+    close({n: -g for n, g in found.gradient.items()}, gradient(model, weights, oracle_rows))
 
 
 @pytest.mark.parametrize(
@@ -120,10 +109,10 @@ def test_conditional_likelihood(name: str, positive: str, negative: str) -> None
     rows = Rows({n: encode(model, as_columns(model, all_values))[n] for n in names}, ROWS)
     oracle_rows = rows_of(model, {n: all_values[n] for n in names})
     given = clamped_sites(model, compiled.checked.chain("down"))
-    loss, found = train_gradient(compiled, weights, rows)
+    found = slope(compiled, weights, rows)
     expected = -log_likelihood(model, weights, oracle_rows, given).mean().item()
-    assert loss.item() == pytest.approx(expected, abs=1e-8)
-    close({n: -g for n, g in found.items()}, gradient(model, weights, oracle_rows, given))
+    assert found.loss.item() == pytest.approx(expected, abs=1e-8)
+    close({n: -g for n, g in found.gradient.items()}, gradient(model, weights, oracle_rows, given))
 
 
 @pytest.mark.parametrize("name", ["rbm", "label_rbm", "conv", "lowrank", "sparse", "gaussian_rbm"])
@@ -135,7 +124,7 @@ def test_a_positive_side_in_closed_form(name: str) -> None:
     weights = random_weights(model, SEED)
     all_values = random_values(model, 34, n=ROWS)
     rows = Rows({n: encode(model, as_columns(model, all_values))[n] for n in names}, ROWS)
-    _, found = train_gradient(compiled, weights, rows)
+    found = slope(compiled, weights, rows).gradient
     close(
         {n: -g for n, g in found.items()}, gradient(model, weights, rows_of(model, {n: all_values[n] for n in names}))
     )
@@ -154,8 +143,8 @@ def test_gradient_of_log_z_is_the_mean_statistic(name: str) -> None:
     leaves = {name: w.clone().requires_grad_() for name, w in given.weights.items()}
     from tests.oracle.laws import log_partition
 
-    slope = torch.autograd.grad(log_partition(given.model, leaves), list(leaves.values()), materialize_grads=True)
-    expected = dict(zip(leaves, slope, strict=True))
+    slopes = torch.autograd.grad(log_partition(given.model, leaves), list(leaves.values()), materialize_grads=True)
+    expected = dict(zip(leaves, slopes, strict=True))
     for edge in given.model.edges:
         if edge.lateral and edge.factor.word == "dense":
             expected[f"{edge.name}.weight"] = expected[f"{edge.name}.weight"] + expected[f"{edge.name}.weight"].T
@@ -220,7 +209,8 @@ def test_contrastive_divergence(name: str, kind: str) -> None:
     given = {f"negative.mean.{n}": x for n, x in out.mean.items()} | {
         f"positive.mean.{n}": x for n, x in out.mean.items()
     }
-    (graph,) = compiled.training("nll")
+    (graph,) = compiled.descents("nll")
+    assert isinstance(graph, Comparison)
     both = graph.module(*((dict(weights) | given)[n] for n in inputs(graph.module)))
     assert all(g.abs().max() < 1e-12 for g in both["gradient"].values())
     assert abs(float(both["loss"])) < 1e-12
@@ -256,10 +246,44 @@ def test_mean_field_adds_the_variance_to_learned_precisions() -> None:
     names = {p.name: p.shape for p in compiled.graph.parameters}
     weights = {n: torch.linspace(-0.7, 0.9, shape[0], dtype=torch.float64) for n, shape in names.items()}
     x = torch.tensor([[0.5, torch.nan, -1.0], [torch.nan, torch.nan, 2.0]], dtype=torch.float64)
-    _, gradient = train_gradient(compiled, weights, Rows({"x": x}, 2))
+    gradient = slope(compiled, weights, Rows({"x": x}, 2)).gradient
     torch.testing.assert_close(gradient["z.log_precision"], torch.zeros(4, dtype=torch.float64), rtol=0, atol=1e-12)
     beta, b = weights["x.log_precision"].exp(), weights["x.bias"]
     seen = ~x.isnan()
     # of what is observed the derivative of -log N(x; b, 1 / beta) by log beta, of what is not nothing
     expected = torch.where(seen, beta * (x.nan_to_num() - b) ** 2 / 2 - 0.5, 0.0).mean(0)
     torch.testing.assert_close(gradient["x.log_precision"], expected, rtol=0, atol=1e-12)
+
+
+def test_a_negative_side_that_settles() -> None:
+    """Its statistics are those after a mean-field pass over the latent variables, block by block, from the states that the chain ended in."""
+    text = """
+    model m { observed v : bernoulli[4]  latent a : bernoulli[3]  latent b : bernoulli[2]  edge v -- a  edge a -- b }
+    data npz("none.npz") { v = v }
+    chain up { clamp v }
+    chain down { start data  sweeps 2 }
+    objective nll = likelihood(exact(up), down, settle = true)
+    """
+    compiled = gmc.compile(text).compiled
+    weights = random_weights(compiled.checked.model, SEED)
+    v = torch.tensor([[1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0]], dtype=torch.float64)
+    rows = Rows({"v": v}, 3)
+    from tests.slopes import step_on
+
+    step = step_on(compiled, weights, rows)
+    (descent,) = compiled.descents("nll")
+    found = descent.slope(step)
+    ended = Engine(compiled, weights, 1, "train").run("down", rows).value
+    order = [r.name for block in compiled.schedules["down"].blocks for r in block if r.name != "v"]
+    means = dict(ended)
+    for name in order:
+        field = weights[f"{name}.bias"]
+        if name == "a":
+            field = field + means["v"] @ weights["v_a.weight"] + means["b"] @ weights["a_b.weight"].T
+        else:
+            field = field + means["a"] @ weights["a_b.weight"]
+        means[name] = torch.sigmoid(field)
+    assert order == ["b", "a"] and torch.equal(means["v"], ended["v"])
+    exactly = step.log_partition(step.conditioned("up")).gradient
+    expected = {n: statistics(compiled, weights, means)[n] - exactly[n] for n in weights}
+    close(found.gradient, expected)

@@ -12,16 +12,19 @@ from torch import Tensor
 
 from gmc.compiler.driver import Compiled
 from gmc.compiler.graph import family
-from gmc.runtime import evaluation, exact, missing
+from gmc.runtime import exact, missing
 from gmc.runtime.dataset import load_data
-from gmc.runtime.engine import Engine, Rows
-from gmc.runtime.evaluation import Likelihood, pseudo
+from gmc.runtime.engine import Rows
+from gmc.runtime.evaluations import exact as exactly
+from gmc.runtime.evaluations.method import Task
+from gmc.runtime.evaluations.pseudo import pseudo
 from gmc.runtime.exact import Marginals, TooLarge
-from gmc.runtime.train import Trainer
+from gmc.runtime.likelihood import Likelihood
 from tests.compiler.replay import EXAMPLE, SEED, case, compile_example
 from tests.oracle.laws import gradient, log_likelihood, rows_of
 from tests.oracle.models import random_values, random_weights
 from tests.oracle.sites import clamped_sites
+from tests.slopes import slope
 
 ROWS = 7
 NAMES = ["rbm", "boltzmann", "potts_lateral", "dbm2", "label_rbm", "third_mixed", "lowrank_lateral", "conv", "single"]
@@ -68,17 +71,6 @@ def test_conditioned_on_what_is_there() -> None:
     torch.testing.assert_close(found, whole - part, rtol=0, atol=1e-9)
 
 
-def trained(compiled: Compiled, weights: dict[str, Tensor], rows: Rows) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss and gradient of the objective as training computes them."""
-    (graph,) = compiled.training("nll")
-    trainer = Trainer.__new__(Trainer)
-    trainer.compiled, trainer.params = compiled, dict(weights)
-    trainer.engine = Engine(compiled, trainer.params, 1, "test")
-    trainer.marginals = Marginals(compiled)
-    (term,) = compiled.checked.objective("nll").terms
-    return trainer._term(term, graph, rows, {})
-
-
 def close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     for name, value in expected.items():
@@ -98,9 +90,9 @@ def test_gradient_of_the_observed_data_likelihood(name: str) -> None:
     model, weights = compiled.checked.model, random_weights(case(name).model, SEED)
     values, statistics = holed(compiled, names)
     rows = rows_of(model, values)
-    loss, found = trained(compiled, weights, Rows(statistics, ROWS))
-    assert loss.item() == pytest.approx(-log_likelihood(model, weights, rows).mean().item(), abs=1e-8)
-    close({n: -g for n, g in found.items()}, gradient(model, weights, rows))
+    found = slope(compiled, weights, Rows(statistics, ROWS))
+    assert found.loss.item() == pytest.approx(-log_likelihood(model, weights, rows).mean().item(), abs=1e-8)
+    close({n: -g for n, g in found.gradient.items()}, gradient(model, weights, rows))
 
 
 @pytest.mark.parametrize(
@@ -124,9 +116,9 @@ def test_plain_and_observed_clamps_together(name: str, up: str, down: str, lacks
     statistics = {name: missing.encode(family(model.variable(name)), x) for name, x in values.items()}
     rows = rows_of(model, values)
     given = clamped_sites(model, compiled.checked.chain("down"))
-    loss, found = trained(compiled, weights, Rows(statistics, ROWS))
-    assert loss.item() == pytest.approx(-log_likelihood(model, weights, rows, given).mean().item(), abs=1e-8)
-    close({n: -g for n, g in found.items()}, gradient(model, weights, rows, given))
+    found = slope(compiled, weights, Rows(statistics, ROWS))
+    assert found.loss.item() == pytest.approx(-log_likelihood(model, weights, rows, given).mean().item(), abs=1e-8)
+    close({n: -g for n, g in found.gradient.items()}, gradient(model, weights, rows, given))
     assert any(values[n].isnan().any() for n in lacks)
 
 
@@ -155,11 +147,11 @@ def test_evaluation_of_data_with_gaps(part: int, monkeypatch: pytest.MonkeyPatch
     weights = random_weights(compiled.checked.model, SEED)
     train = load_data(compiled.checked, 0, torch.device("cpu"), torch.float64).train
     assert train is not None
-    monkeypatch.setattr(evaluation, "PART", part)
-    found = evaluation.exact(compiled, weights, train)
+    monkeypatch.setattr(exactly, "PART", part)
+    found = exactly.exact(Task(compiled, weights, train))
     expected = log_likelihood(compiled.checked.model, weights, rows_of(compiled.checked.model, values))
     torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-9)
     assert found.quantity == "log p(what is observed of v, y)"
     assert "missing values of v, y summed out" in found.how
     with pytest.raises(TooLarge, match="rows lack values of v, y"):
-        pseudo(compiled, weights, train)
+        pseudo(Task(compiled, weights, train))

@@ -36,7 +36,8 @@ class Settings:
     """What the command line says.
 
     `data`: the folder of data sets; `results`: where the result and the pictures go, None for nowhere; `seeds`: how many, None for the script's own
-    number; `quick`: a size that only shows that the script runs; its numbers mean nothing.
+    number; `quick`: a size that only shows that the script runs; its numbers mean nothing; `full`: the published size, for a GPU, which only some scripts
+    have; `device`: where gmc runs.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Settings:
     jobs: int
     seeds: int | None
     quick: bool
+    full: bool
+    device: str
 
     def count(self, seeds: int) -> range:
         """The seeds to run, where the script wants `seeds` of them."""
@@ -69,9 +72,14 @@ def settings(name: str, description: str | None) -> Settings:
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes  [default: 2]")
     parser.add_argument("--seeds", type=int, help="how many seeds, rather than the benchmark's own number")
     parser.add_argument("--quick", action="store_true", help="only show that it runs; writes nothing without --results")
+    parser.add_argument(
+        "--full", action="store_true", help="the published size, where the benchmark has one; for a GPU"
+    )
+    parser.add_argument("--device", default="cpu", help="where gmc runs: cpu, cuda  [default: cpu]")
     given = parser.parse_args()
     results = given.results or (None if given.quick else RESULTS)
-    return Settings(name, given.data.resolve(), results, given.jobs, given.seeds, given.quick)
+    jobs = given.jobs if given.device == "cpu" else 1
+    return Settings(name, given.data.resolve(), results, jobs, given.seeds, given.quick, given.full, given.device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,7 @@ def exact_values(runs: dict[str, Run], v: Tensor, seed: int, quick: bool) -> Val
     found = {name: exact(run, v) for name, run in runs.items()}
     dbm = runs["DBM"]
     weights = Weights(dbm)
-    from gmc.runtime.evaluation import Likelihood
+    from gmc.runtime.likelihood import Likelihood
 
     log_z = Likelihood(dbm.compiled, dbm.params).log_z
     estimate, _ = annealed(weights, base_rates(dbm), seed, *((50, 100) if quick else (250, 2000)))

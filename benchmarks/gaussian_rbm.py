@@ -89,7 +89,7 @@ def small(seed: int, quick: bool) -> Values:
     import torch
 
     import gmc
-    from gmc.runtime.evaluation import Likelihood
+    from gmc.runtime.likelihood import Likelihood
 
     w = weights(seed)
     model = gmc.compile(MODELS / "gaussian_small.gm", {"precision": str(BETA)})

@@ -130,7 +130,7 @@ def work(kind: str, temperature: float, seed: int, quick: bool) -> Values:
 def small_difference() -> float:
     """log Z of a 4x4 torus: Kaufman's formula against gmc's enumeration of its 65,536 states."""
     import gmc
-    from gmc.runtime.evaluation import Likelihood
+    from gmc.runtime.likelihood import Likelihood
 
     model = gmc.compile(EXAMPLES / "ising.gm", {"side": "4", "coupling": "0.37"})
     return abs(Likelihood(model.compiled, {}).log_z - log_z_torus(4, 0.37))

@@ -26,7 +26,7 @@ WAYS = ("exact", "clamped chain", "mean field")
 def exact(run: Run, v: Tensor) -> Tensor:
     """log p(v, y) + log Z for every y, `[rows, 10]`, from which p(y | v) follows without log Z."""
     from gmc.runtime.clamping import encode_values
-    from gmc.runtime.evaluation import Likelihood
+    from gmc.runtime.likelihood import Likelihood
 
     held = Likelihood(run.compiled, run.params)
     statistic = encode_values(run.compiled, "v", v)

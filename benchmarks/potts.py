@@ -72,7 +72,7 @@ def work(seed: int, quick: bool) -> Values:
     import torch
 
     import gmc
-    from gmc.runtime.evaluation import Likelihood
+    from gmc.runtime.likelihood import Likelihood
 
     w = weights(seed)
     # single precision, as a run has; the enumeration takes the same rounded numbers

@@ -12,13 +12,15 @@ from gmc.compiler.draws import row_keys, uniform
 from gmc.compiler.driver import Compiled
 from gmc.compiler.emission import Want
 from gmc.compiler.graph import family
+from gmc.compiler.outcome import Outcome, States
 from gmc.compiler.program import ALL, Program
 from gmc.compiler.region import Index, Region, sites_of
 from gmc.compiler.region import columns as columns_of
 from gmc.dsl.model import Chain, Clamp, Variable
+from gmc.dsl.vocabulary import KeptWord
 from gmc.runtime import chains
-from gmc.runtime.chains import Given, Outcome, States, persistence
-from gmc.runtime.starts.persistent import Persistent
+from gmc.runtime.chains import Given, persistence
+from gmc.runtime.replicas import betas, replicas, shown
 
 
 @dataclass(slots=True)
@@ -79,13 +81,22 @@ class Engine:
         self._keys: dict[str, Tensor] = {}
         self._placed: set[str] = set()
 
-    def run(self, name: str, rows: Rows, sweeps: int | None = None, ended: dict[str, Outcome] | None = None) -> Outcome:
+    def run(
+        self,
+        name: str,
+        rows: Rows,
+        sweeps: int | None = None,
+        ended: dict[str, Outcome] | None = None,
+        params: Mapping[str, Tensor] | None = None,
+        differentiate: bool = False,
+    ) -> Outcome:
         """Runs a chain, and first those it needs, on the same rows; `ended` collects how each ended.
 
-        `sweeps` replaces the chain's own number. A chain that keeps states has as many as it keeps, else it has a state a row.
+        `sweeps` replaces the chain's own number, and `params` the engine's parameters. A chain that keeps states has as many as it keeps, else it has a state a row. With `differentiate` what
+        comes out can be differentiated by the parameters, through the mean-field updates of this chain alone: where those that it needs ended is taken as given.
         """
         ended = {} if ended is None else ended
-        for _, outcome in self.trace(name, rows, sweeps, ended=ended):
+        for _, outcome in self.trace(name, rows, sweeps, ended=ended, params=params, differentiate=differentiate):
             ended[name] = outcome
         return ended[name]
 
@@ -97,41 +108,46 @@ class Engine:
         every: int | None = None,
         burn: int = 0,
         ended: dict[str, Outcome] | None = None,
+        params: Mapping[str, Tensor] | None = None,
+        differentiate: bool = False,
     ) -> Iterator[tuple[int, Outcome]]:
         """Runs a chain as `run` does, and gives how it stands after each `every`th sweep beyond `burn` (None: none), with its number, and after the last one."""
         ended = {} if ended is None else ended
         chain = self.compiled.checked.chain(name)
         for other in chain.needs:
             if other not in ended:
-                self.run(other, rows, ended=ended)
+                self.run(other, rows, ended=ended, params=params)
         program = self._program(name)
         length = round(chain.sweeps.at(self.progress)) if sweeps is None else sweeps
         start = persistence(program)
-        slots = self._slots(program, start, rows) if isinstance(start, Persistent) else None
+        slots = self._slots(program, start, rows) if start is not None else None
         count = rows.count if slots is None else slots.count
         keys, turn = self._at(program, count)
         given = self._given(program, rows, ended, count, keys, turn)
-        if isinstance(start, Persistent) and slots is not None:
+        if start is not None and slots is not None:
             given = self._continued(program, start, slots, given)
         kept = self.kept[name]
-        for turn, outcome in chains.trace(program, self.params, given, length, self.dtype, every, burn):
+        params = self.params if params is None else params
+        for turn, outcome in chains.trace(program, params, given, length, self.dtype, every, burn, differentiate):
             if turn == length:
                 if slots is not None:
                     self._write(program, kept, slots, outcome.state)
                 kept.turn += length + 1
-            yield turn, outcome
+            yield turn, outcome if start is None or start.replicas == 1 else shown(outcome, start.replicas)
 
-    def _slots(self, program: Program, start: Persistent, rows: Rows) -> Slots:
+    def _slots(self, program: Program, start: KeptWord, rows: Rows) -> Slots:
         """Which of the states that a chain keeps a run goes on from."""
         if self.replicas:
-            return Slots(rows.count, rows.count, None)
+            count = rows.count * start.replicas
+            return Slots(count, count, None)
+        each = start.n * start.replicas
         if not self.by_row(program.chain):
-            return Slots(start.n, start.n, None)
+            return Slots(each, each, None)
         numbers = torch.arange(rows.count) if rows.numbers is None else rows.numbers
-        at = (numbers[:, None] * start.n + torch.arange(start.n)).flatten()
-        return Slots(rows.count * start.n, max(rows.of, rows.count) * start.n, at)
+        at = (numbers[:, None] * each + torch.arange(each)).flatten()
+        return Slots(rows.count * each, max(rows.of, rows.count) * each, at)
 
-    def _continued(self, program: Program, start: Persistent, slots: Slots, given: Given) -> Given:
+    def _continued(self, program: Program, start: KeptWord, slots: Slots, given: Given) -> Given:
         """A run that goes on from the states that a chain keeps."""
         kept = self.kept[program.chain.name]
         if kept.born is None:
@@ -139,8 +155,8 @@ class Engine:
         stored = self._read(program, kept, slots)
         unborn = ~(kept.born if slots.at is None else kept.born[slots.at])
         anew = unborn.to(self.device) if bool(unborn.any()) else None
-        if start.restart:
-            leaves = uniform(given.keys, RESTART, given.turn, 1)[:, 0] < start.restart
+        if start.leaves:
+            leaves = uniform(given.keys, RESTART, given.turn, 1)[:, 0] < start.leaves
             anew = leaves if anew is None else anew | leaves
         return replace(given, start={**given.start, **stored}, anew=anew)
 
@@ -178,7 +194,8 @@ class Engine:
         name = program.chain.name
         kept = self.kept.setdefault(name, Kept())
         if name not in self._keys or self._keys[name].shape[0] < count:
-            rows = torch.arange(self.first, self.first + count, device=self.device)
+            first = self.first * replicas(program.chain)
+            rows = torch.arange(first, first + count, device=self.device)
             self._keys[name] = row_keys(self.seed, f"{self.stream}/{name}", rows)
         return self._keys[name][:count], kept.turn
 
@@ -219,7 +236,15 @@ class Engine:
             # a value that is missing is NaN, and goes no further than this
             observed[name] = ~torch.isnan(part) & may
             held[name] = torch.where(observed[name], part, torch.zeros_like(part))
-        return Given(clamped, starts, keys, turn, held=held, observed=observed)
+        return Given(
+            clamped,
+            starts,
+            keys,
+            turn,
+            held=held,
+            observed=observed,
+            beta=betas(program.chain, count, keys.device, self.dtype),
+        )
 
     def _clamp_source(
         self, clamp: Clamp, variable: Variable, rows: Rows, ended: Mapping[str, Outcome], count: int
@@ -247,9 +272,9 @@ class Engine:
         assert kept.born is not None
         for name in program.persistent:
             if slots.at is None:
-                kept.states[name].copy_(state[name])
+                kept.states[name].copy_(state[name].detach())
             else:
-                kept.states[name][slots.at] = state[name].to(kept.states[name].dtype)
+                kept.states[name][slots.at] = state[name].detach().to(kept.states[name].dtype)
         if slots.at is None:
             kept.born.fill_(True)
         else:

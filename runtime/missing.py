@@ -191,8 +191,25 @@ def refuse_training_gaps(checked: Checked, data: Examples) -> None:
             parts = torch.arange(data.rows).split(PART)
             told = (_gaps(checked.model, chain, data.batch(rows, 0), "training row", int(rows[0])) for rows in parts)
             found += next((each for each in told if each), [])
+    found += _unread(checked, data, gaps)
     if found:
         raise GmcError(found)
+
+
+def _unread(checked: Checked, data: Examples, gaps: Mapping[str, Sites]) -> Iterator[Diagnostic]:
+    """What the objectives of the train stages read of rows themselves and some row does not have: the first row of each variable."""
+    lines = [line for stage in checked.stages for line in stage.minimize]
+    terms = dict.fromkeys(term for line in lines for term in checked.objective(line.objective).terms)
+    for term in (each for each in terms if not each.objective.takes_gaps):
+        for name in (n for n in term.objective.reads(checked.model) if n in gaps):
+            width = checked.model.variable(name).family.width
+            for rows in torch.arange(data.rows).split(PART):
+                absent = ~present(data.batch(rows, 0)[name], width).cpu()
+                if bool(absent.any()):
+                    row, site = (int(i) for i in absent.nonzero()[0])
+                    where = f"training row {int(rows[0]) + row}", place(checked.model.variable(name), site)
+                    yield errors.gap_in_reading(term.span, term.objective.word, name, *where)
+                    break
 
 
 def _gaps(model: Model, chain: Chain, values: Mapping[str, Tensor], what: str, first: int) -> list[Diagnostic]:
@@ -210,9 +227,10 @@ def _gaps(model: Model, chain: Chain, values: Mapping[str, Tensor], what: str, f
 
 
 def needless(checked: Checked, data: Examples) -> list[Diagnostic]:
-    """Warnings: the chains of the train stages that say `where observed` of what every training row has."""
+    """Warnings: the chains of the train stages that say `where observed` of what every training row has, and from which no objective hides any of it."""
     found: list[Diagnostic] = []
-    for chain in trained_chains(checked):
+    hidden = {name for o in checked.objectives for term in o.terms for name in term.objective.hides()}
+    for chain in (each for each in trained_chains(checked) if each.name not in hidden):
         for clamp in (c for c in chain.clamps if c.observed and c.variable in data.variables):
             gaps = data.gaps(clamp.variable)
             marked = _marked(checked.model.variable(clamp.variable), clamp)

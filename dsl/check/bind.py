@@ -24,6 +24,7 @@ from gmc.dsl.errors import unsupported
 from gmc.dsl.errors import values as errors
 from gmc.dsl.source import Span
 from gmc.dsl.vocabulary import (
+    Conditional,
     ConditionWord,
     FactorWord,
     FamilyWord,
@@ -34,7 +35,9 @@ from gmc.dsl.vocabulary import (
     Ramp,
     SourceWord,
     StartWord,
+    StopWord,
     TransformWord,
+    UpdateWord,
     Word,
 )
 
@@ -56,7 +59,9 @@ OPTIMIZER: Role[OptimizerWord] = Role("optimizer")
 TRANSFORM: Role[TransformWord] = Role("transform")
 SOURCE: Role[SourceWord] = Role("source")
 START: Role[StartWord] = Role("start")
+UPDATE: Role[UpdateWord] = Role("update")
 METRIC: Role[MetricWord] = Role("metric")
+STOP: Role[StopWord] = Role("stop")
 CONDITION: Role[ConditionWord] = Role("condition")
 
 
@@ -180,7 +185,10 @@ def _read_all(context: Context, word: type[Word], parts: Sequence[_Given]) -> tu
 
 def _read(context: Context, word: type[Word], argument: Argument, expr: syntax.Expr) -> object:
     match expr:
-        case syntax.Name():
+        case syntax.Pipe() if argument.takes(Conditional) and len(expr.stages) == 2:
+            targets, given = (_read_names(context, word, argument, side) for side in expr.stages)
+            return Conditional(targets, given)
+        case syntax.Name() if not argument.takes(Conditional):
             return _read_name(context, word, argument, expr)
         case syntax.String() if argument.takes(str) and not argument.references:
             return expr.value
@@ -226,6 +234,17 @@ def _read_name(context: Context, word: type[Word], argument: Argument, name: syn
     known = (*argument.choices, *flags, *params, *nested)
     context.add(errors.unknown_value(name.span, word.word, argument.name, text, known))
     raise _WrongError
+
+
+def _read_names(context: Context, word: type[Word], argument: Argument, side: syntax.Expr) -> tuple[str, ...]:
+    """The names on one side of a bar, which the file declares as what the argument refers to."""
+    names = side.items if isinstance(side, syntax.Tuple) else (side,)
+    for name in names:
+        if not isinstance(name, syntax.Name):
+            raise _wrong_sort(context, word, argument, name)
+        if not context.scope.is_a(name, *argument.references):
+            raise _WrongError
+    return tuple(name.text for name in names if isinstance(name, syntax.Name))
 
 
 def _read_nested(context: Context, argument: Argument, expr: syntax.Name | syntax.Call) -> Word:

@@ -16,15 +16,15 @@ from torch import fx
 from gmc.compiler.colouring import Block
 from gmc.compiler.emitter import Emitter
 from gmc.compiler.fields import emit_bias, emit_field, emit_law, emit_sent, parameters
-from gmc.compiler.graph import FactorGraph, family
+from gmc.compiler.graph import FactorGraph, Term, family
 from gmc.compiler.region import Piece, Region
 from gmc.dsl.model import Variable
 
 
 def emit_terms(g: Emitter, graph: FactorGraph, values: Mapping[str, Any]) -> Any:
-    """The parametrised part of minus the energy, sum of <b, T> and all f, `[chains]`.
+    """The parametrised part of minus the energy, sum of <b, T> and all f, `[chains]`, but for what directed conditionals are normalised by.
 
-    Variables without a value count as zero: since every term is multilinear, those that they are in are left out.
+    Variables without a value count as zero: since every term is multilinear, those that they are in are left out. Recognition edges are no part of it.
     """
     parts = []
     sent = _sent(g, graph, values)
@@ -34,10 +34,10 @@ def emit_terms(g: Emitter, graph: FactorGraph, values: Mapping[str, Any]) -> Any
             with g.at(variable.span):
                 parts.append(torch.mv(sent[variable.name], bias))
     for term in graph.terms:
-        if any(v.name not in values for v in term.ends):
+        if term.recognition or any(v.name not in values for v in term.ends):
             continue
         with g.at(term.edge.span):
-            ends = [sent[v.name] for v in term.ends]
+            ends = _ends(term, sent, values)
             parts.append(term.factor.energy(g, parameters(g, term), term.ends, ends))
     return reduce(add, parts) if parts else g.input("blank", fixed=True)[:, 0]
 
@@ -57,18 +57,34 @@ def emit_base(g: Emitter, graph: FactorGraph, values: Mapping[str, Any], but: Ma
     return parts
 
 
+def emit_normalisers(g: Emitter, graph: FactorGraph, values: Mapping[str, Any]) -> list[Any]:
+    """The log-partitions of what directed edges draw, given their sources, each `[chains]`: -log p of such a variable is minus its part of minus the energy, plus this.
+
+    Variables without a value count as zero.
+    """
+    parts = []
+    for variable in (v for v in graph.normalised if v.sites):
+        whole = Region.whole_of(variable)
+        eta = emit_field(g, graph, whole, _whole(graph, values))
+        law = emit_law(g, whole)
+        with g.at(variable.span):
+            parts.append(law.log_partition(eta).sum(1))
+    return parts
+
+
 def energy(graph: FactorGraph) -> fx.GraphModule:
-    """E, base measures included, `[chains]`, in nats."""
+    """E, base measures and the normalisers of directed conditionals included, `[chains]`, in nats."""
     g = Emitter()
     values = _values(g, graph)
     parts = [emit_terms(g, graph, values), *emit_base(g, graph, values, {})]
+    parts += [-each for each in emit_normalisers(g, graph, values)]
     return g.module(-reduce(add, parts), "Energy")
 
 
 def free_energy(graph: FactorGraph, summed: Block) -> fx.GraphModule:
     """-log of the sum (or integral) of exp(-E) over the sites of `summed`, `[chains]`, in nats.
 
-    No two of those sites may meet, so that each sums out in closed form: with T = 0 put in their place E leaves their terms out, since it is
+    No two of those sites may meet, and none may be a source of a directed edge, so that each sums out in closed form: with T = 0 put in their place E leaves their terms out, since it is
     multilinear, and their log-partitions at their fields stand for them. What `value.VAR` holds at those sites does not matter.
     """
     g = Emitter()
@@ -83,6 +99,7 @@ def free_energy(graph: FactorGraph, summed: Block) -> fx.GraphModule:
             pieces[variable.name] = [Piece(g.select(values[variable.name], rest), rest)]
     zeroed = {name: g.embed(parts[0]) for name, parts in pieces.items()}
     parts = [emit_terms(g, graph, zeroed), *emit_base(g, graph, zeroed, out)]
+    parts += [-each for each in emit_normalisers(g, graph, zeroed)]
     for region in summed:
         eta = emit_field(g, graph, region, pieces)
         law = emit_law(g, region)
@@ -108,22 +125,25 @@ def emit_gradient(
     values: Mapping[str, Any],
     spread: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The mean derivatives at whole states, by parameter.
+    """The mean derivatives of minus the energy at whole states, by parameter.
 
-    `means`: states with means where they are known; `values`: the same as drawn, for what is not linear in a state. `spread`: one at the numbers that stand
-    at means, `[chains, size]`, so that the variance is missing from `values`; variables that have none are left out.
+    What directed edges draw counts less its mean given their sources as drawn, since its conditional is normalised. `means`: states with means where they are known;
+    `values`: the same as drawn, for what is not linear in a state. `spread`: one at the numbers that stand at means, `[chains, size]`, so that the variance is missing
+    from `values`; variables that have none are left out.
     """
     found: dict[str, Any] = {}
     sent = _sent(g, graph, means)
+    for variable in (v for v in graph.normalised if v.sites):
+        sent[variable.name] = sent[variable.name] - _expected(g, graph, variable, values)
     for variable in graph.variables:
         if isinstance(variable.family.bias, str) and variable.family.bias != "none":
             with g.at(variable.span):
                 found[f"{variable.name}.bias"] = _bias_gradient(graph, variable.name, sent[variable.name])
         if family(variable).own(variable.shape):
             found |= _own_gradient(g, graph, variable, means, values, spread.get(variable.name))
-    for term in graph.terms:
+    for term in (t for t in graph.terms if not t.recognition):
         with g.at(term.edge.span):
-            ends = [sent[v.name] for v in term.ends]
+            ends = _ends(term, sent, values)
             for suffix, value in term.factor.gradient(g, parameters(g, term), term.ends, ends).items():
                 name = term.parameter(suffix)
                 found[name] = found[name] + value if name in found else value
@@ -140,12 +160,33 @@ def _own_gradient(
 ) -> dict[str, Any]:
     """The mean derivatives by a family's own parameters, which need the fields."""
     whole = Region.whole_of(variable)
-    known = {v.name: [Piece(means[v.name], Region.whole_of(v))] for v in graph.variables if v.size}
-    eta = emit_field(g, graph, whole, known)
+    eta = emit_field(g, graph, whole, _whole(graph, means))
     law = emit_law(g, whole)
     with g.at(variable.span):
         slopes = law.slopes(eta, means[variable.name], values[variable.name], spread)
         return {f"{variable.name}.{suffix}": slope.mean(0).reshape(variable.shape) for suffix, slope in slopes.items()}
+
+
+def _expected(g: Emitter, graph: FactorGraph, variable: Variable, values: Mapping[str, Any]) -> Any:
+    """The mean statistic of a variable given the sources that it is drawn from, `[chains, size]`."""
+    whole = Region.whole_of(variable)
+    eta = emit_field(g, graph, whole, _whole(graph, values))
+    law = emit_law(g, whole)
+    with g.at(variable.span):
+        mean = law.mean(eta)
+    return emit_sent(g, Piece(mean, whole)).value
+
+
+def _ends(term: Term, sent: Mapping[str, Any], values: Mapping[str, Any]) -> list[Any]:
+    """What a term takes of its ends: statistics, but the values of a directed edge's sources, as they were drawn."""
+    if not term.targets:
+        return [sent[v.name] for v in term.ends]
+    return [(sent if slot in term.targets else values)[v.name] for slot, v in enumerate(term.ends)]
+
+
+def _whole(graph: FactorGraph, values: Mapping[str, Any]) -> dict[str, list[Piece]]:
+    """Whole states as what is known of variables."""
+    return {v.name: [Piece(values[v.name], Region.whole_of(v))] for v in graph.variables if v.size and v.name in values}
 
 
 def _sent(g: Emitter, graph: FactorGraph, values: Mapping[str, Any]) -> dict[str, Any]:

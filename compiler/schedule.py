@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
 
 import numpy as np
@@ -13,7 +13,10 @@ from gmc.compiler.colouring import Block, certify, colour, meet
 from gmc.compiler.factor import Complete
 from gmc.compiler.gains import FULL, Potency
 from gmc.compiler.graph import FactorGraph, Term
+from gmc.compiler.precedence import in_tiers, sources_first
 from gmc.compiler.region import Region, sites_of
+from gmc.compiler.tempering import tempering
+from gmc.dsl.kernels import find_kernels
 from gmc.dsl.model import Chain, Clamp, Gain, Gate
 
 Flags = npt.NDArray[np.bool_]
@@ -27,7 +30,8 @@ class Schedule:
     part the free ones by when they are drawn. A sweep draws `blocks`, which cover `active`, in order. Nothing that is drawn in a sweep reads what is deferred, nor
     does a gate: it is drawn once, after the last sweep, a block after the other. `opening` is pass 0: the active regions that no start supplies, in the order in which they are
     drawn, each from the neighbours that then have a value. Sweeps read the states of `read` before they draw them; where sweeps follow, pass 0
-    draws no more than these need. `potency` says how strong messages are.
+    draws no more than these need. `potency` says how strong messages are, and `strength` what the whole field of a variable, its bias included, is multiplied by; no
+    statement of a file gives one.
     """
 
     chain: Chain
@@ -42,6 +46,7 @@ class Schedule:
     read: frozenset[str]
     needed: frozenset[str]
     potency: Potency
+    strength: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def begun(self) -> tuple[Block, ...]:
@@ -66,18 +71,20 @@ class Schedule:
 
 def build_schedule(graph: FactorGraph, chain: Chain) -> Schedule:
     """The schedule of a chain over a graph, written or derived; no block of it holds an edge."""
-    potency = Potency(chain.gains)
     clamped = _regions(graph, [c for c in chain.clamps if not c.observed])
     masked = _regions(graph, [c for c in chain.clamps if c.observed])
     free = {v.name: Region.whole_of(v) for v in graph.variables}
     free = {name: r.without(clamped[name]) if name in clamped else r for name, r in free.items()}
     free = {name: region for name, region in free.items() if region.sites.size}
+    kernels = find_kernels(graph.model, {**clamped, **masked}, free, dict(chain.by))
+    assert not kernels.missing, kernels.missing
+    potency = Potency(chain.gains, {name: edge.name for name, edge in kernels.by.items()})
     active, deferred = split_free(graph, chain, free, potency)
-    blocks = _written(graph, chain, active, potency) if chain.sweep is not None else colour(graph, active, potency)
+    blocks = _written(graph, chain, active, potency) if chain.sweep is not None else _derived(graph, active, potency)
     supplied = tuple(name for name in free if chain.start(name) is not None)
     opening = build_opening(graph, {**masked, **clamped}, active, supplied, potency)
     certify(graph, (*blocks, *opening, *deferred), potency)
-    read = _read(graph, active, blocks, potency)
+    read = frozenset(active) if _looks_back(chain) else _read(graph, active, blocks, potency)
     needed = _needed(graph, read, opening, supplied, potency)
     return Schedule(
         chain=chain,
@@ -93,6 +100,11 @@ def build_schedule(graph: FactorGraph, chain: Chain) -> Schedule:
         needed=needed,
         potency=potency,
     )
+
+
+def _looks_back(chain: Chain) -> bool:
+    """Whether a sweep reads the old state of all that it draws."""
+    return chain.rule.inert or chain.rule.stops > 0.0 or tempering(chain) is not None
 
 
 def _regions(graph: FactorGraph, clamps: Sequence[Clamp]) -> dict[str, Region]:
@@ -114,7 +126,7 @@ def split_free(
     the end only where it comes after all draws of what it reads, so that it reads the same there.
     """
     left, after = dict(free), list[Block]()
-    gated = {name for gate in Potency(chain.gains).conditions for name in neighbours(graph, gate)}
+    gated = {name for gate in potency.conditions for name in neighbours(graph, gate)}
     while True:
         read = {name: np.zeros(region.variable.sites, dtype=bool) for name, region in left.items()}
         for name in gated & left.keys():
@@ -172,6 +184,12 @@ def _mark(term: Term, a: int, b: int, free: Mapping[str, Region], read: Flags) -
     read[ours[meets]] = True
 
 
+def _derived(graph: FactorGraph, active: Mapping[str, Region], potency: Potency) -> tuple[Block, ...]:
+    """The blocks of a derived sweep: what directed and recognition edges come from is drawn before what they draw."""
+    tiers = in_tiers(graph, active, potency)
+    return tuple(block for names in tiers for block in colour(graph, {name: active[name] for name in names}, potency))
+
+
 def _written(graph: FactorGraph, chain: Chain, active: Mapping[str, Region], potency: Potency) -> tuple[Block, ...]:
     """The blocks of a written sweep; what has lateral edges runs colour by colour."""
     blocks: list[Block] = []
@@ -187,10 +205,14 @@ def build_opening(
     supplied: tuple[str, ...],
     potency: Potency,
 ) -> tuple[Block, ...]:
-    """Pass 0: by distance from what is clamped, held where observed, or supplied, as declared where that ties, colour by colour."""
+    """Pass 0: by distance from what is clamped, held where observed, or supplied, as declared where that ties, colour by colour.
+
+    What directed and recognition edges come from is drawn before what they draw.
+    """
     distance = _distances(graph, held, active, supplied, potency)
     order = [v.name for v in graph.variables if v.name in active and v.name not in supplied]
     order.sort(key=lambda name: distance.get(name, len(graph.variables)))
+    order = sources_first(graph, order, potency)
     return tuple(block for name in order for block in colour(graph, {name: active[name]}, potency))
 
 

@@ -473,6 +473,66 @@ SINGLE = Example(
 EXAMPLES: tuple[Example, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Example))
 """All of them."""
 
+DBN = Example(
+    "dbn",
+    """
+    observed v  : bernoulli[4]
+    latent   h1 : bernoulli[3]
+    latent   h2 : bernoulli[3]
+    edge h1 -> v
+    edge h1 -- h2
+    edge v ~> h1
+    """,
+    ("", "clamp h1", "clamp h2", "clamp h1[0:2]", "clamp h1[1], h2[2]"),
+)
+DEEP = Example(
+    "deep",
+    """
+    observed v  : spin[2]
+    latent   a  : bernoulli[3]
+    latent   b  : categorical(3)[2]
+    latent   c  : bernoulli[2]
+    edge a -> v
+    edge b -> a
+    edge b -- c
+    edge v ~> a by tied(a_v)
+    edge a ~> b
+    """,
+    ("", "clamp b", "clamp c", "clamp a, b", "clamp b[0]"),
+)
+FAN = Example(
+    "fan",
+    """
+    observed v : categorical(3)[2]
+    observed y : bernoulli[2]
+    latent   a : bernoulli[3]
+    latent   b : spin[2]
+    edge a -> v
+    edge b -> v
+    edge b -> y by lowrank(1)
+    edge y ~> b
+    edge v ~> a
+    """,
+    ("", "clamp a", "clamp b", "clamp a[0], b[1]"),
+)
+LINEAR = Example(
+    "linear",
+    """
+    observed x : normal(precision = 2.5)[3]
+    latent   z : bernoulli[3]
+    latent   u : normal(precision = 0.5)[2]
+    latent   h : bernoulli[3]
+    edge z -> x
+    edge h -> u
+    edge z -- h
+    edge x ~> z
+    edge u ~> h
+    """,
+    ("", "clamp z", "clamp z, h"),
+)
+DIRECTED: tuple[Example, ...] = (DBN, DEEP, FAN, LINEAR)
+"""Models with directed edges; their clamps leave every draw to the joint."""
+
 MASKED = (
     ("rbm", "clamp v where observed"),
     ("rbm", "clamp v[:, 1:] where observed"),
@@ -542,6 +602,10 @@ def weight_shapes(model: Model) -> dict[str, tuple[int, ...]]:
             shapes[f"{v.name}.{LOG_PRECISION}"] = v.shape
     for e in model.edges:
         shapes.update({f"{e.name}.{part}": shape for part, shape in _factor_shapes(model, e).items()})
+        if e.kind == "recognition":
+            target = model.variable(e.targets[0])
+            width = (target.family.width,) if target.family.word == "categorical" else ()
+            shapes[f"{e.name}.bias"] = (*target.shape, *width)
     return shapes
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gmc.compiler.updates.sample import Sample
 from gmc.dsl.model import Chain, Gain, Gate, Model
 from gmc.dsl.vocabulary import ConditionWord, Ramp
 from tests.oracle import broken, gained, stats
@@ -43,7 +44,7 @@ def gain(
 
 def chain(*gains: Gain) -> Chain:
     """A chain with nothing but gains."""
-    return Chain("c", (), (), None, Ramp(1.0, 1.0), "sample", NOWHERE, gains=gains)
+    return Chain("c", (), (), None, Ramp(1.0, 1.0), Sample(), NOWHERE, gains=gains)
 
 
 def third() -> Model:

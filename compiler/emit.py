@@ -24,6 +24,7 @@ from gmc.compiler.pictures.names import (
     part_name,
     shape_text,
     start_source,
+    sweep_text,
     type_text,
 )
 from gmc.compiler.program import Program
@@ -108,7 +109,7 @@ def _model(checked: Checked) -> Iterator[str]:
         kind = "observed" if variable.observed else "latent"
         yield f"  {kind} {variable.name} : {type_text(variable)}"
     for edge in checked.model.edges:
-        yield f"  edge {edge.name} : {' -- '.join(edge.ends)} by {edge.factor}"
+        yield f"  edge {edge.name} : {edge} by {edge.factor}"
     if checked.data is not None:
         yield from _data(checked.data)
     for chain in checked.chains:
@@ -116,6 +117,7 @@ def _model(checked: Checked) -> Iterator[str]:
     for objective in checked.objectives:
         terms = " + ".join(_weighted(term.weight, str(term.objective)) for term in objective.terms)
         yield f"objective {objective.name} = {terms}"
+        yield from (f"  {line}" for term in objective.terms for line in term.objective.derived(checked.model))
     for stage in checked.stages:
         yield from _stage(stage)
 
@@ -142,9 +144,9 @@ def _chain(checked: Checked, chain: Chain) -> Iterator[str]:
     for start in chain.starts:
         yield f"  start {', '.join(start.variables)} from {start_source(start)}"
     if chain.sweep is not None:
-        yield f"  sweep {' then '.join('{' + ', '.join(names) + '}' for names in chain.sweep)}"
+        yield f"  sweep {sweep_text(chain)}"
     yield f"  sweeps {chain.sweeps}"
-    yield f"  update {chain.update}"
+    yield f"  update {chain.rule}"
 
 
 def _clamped(checked: Checked, clamp: Clamp) -> str:
@@ -178,7 +180,7 @@ def emit_graph(graph: FactorGraph) -> str:
     terms = [
         (
             t.name,
-            " -- ".join(v.name for v in t.ends),
+            str(t.edge),
             factor_text(t),
             "" if t.owner == t.name else f"weights of {t.owner}",
         )

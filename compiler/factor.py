@@ -88,7 +88,10 @@ class Factor(FactorWord):
 
     @abstractmethod
     def gradient(self, g: Emitter, theta: Theta, ends: Sequence[Variable], values: Sequence[Expr]) -> dict[str, Expr]:
-        """The mean over the chains of df/dtheta for whole statistics, in the parameters' shapes: the sufficient statistics."""
+        """The mean over the chains of df/dtheta for whole statistics, in the parameters' shapes: the sufficient statistics.
+
+        Linear in each of `values`, also where the ends are one variable: two different ones of a lateral edge are those of its bilinear form.
+        """
 
 
 def is_lateral(ends: Sequence[Variable]) -> bool:

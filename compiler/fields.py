@@ -13,7 +13,7 @@ import torch
 from gmc.compiler.emitter import Emitter
 from gmc.compiler.family import Law
 from gmc.compiler.gains import Scale, full
-from gmc.compiler.graph import FactorGraph, Term, family
+from gmc.compiler.graph import FactorGraph, Term, family, head_bias
 from gmc.compiler.region import Piece, Region
 from gmc.dsl.model import Variable
 
@@ -39,17 +39,15 @@ def emit_sent(g: Emitter, piece: Piece) -> Piece:
         return Piece(law.sent(piece.value), piece.region)
 
 
-def emit_field(g: Emitter, graph: FactorGraph, target: Region, known: Known, scale: Scale = full) -> Any:
+def emit_field(
+    g: Emitter, graph: FactorGraph, target: Region, known: Known, scale: Scale = full, kernel: str | None = None
+) -> Any:
     """The field of the target sites, `[chains, target.size]`: the bias and a message from every piece along every term, scaled.
 
-    A neighbour of which no piece is known sends nothing.
+    A neighbour of which no piece is known sends nothing. `kernel`: the recognition edge that draws the target, whose head has a bias of its own.
     """
-    messages = []
-    for term, slot in graph.touching(target.name):
-        strength = scale(term, slot)
-        if strength is not None:
-            messages += _messages(g, term, slot, target, known, strength)
-    bias = emit_bias(g, target.variable)
+    messages = emit_messages(g, graph, target, known, scale)
+    bias = emit_bias(g, target.variable) if kernel is None else emit_head_bias(g, graph, target.variable, kernel)
     with g.at(target.variable.span):
         own = None if bias is None else g.select(bias, target, 0)
         if not messages:
@@ -59,10 +57,23 @@ def emit_field(g: Emitter, graph: FactorGraph, target: Region, known: Known, sca
         return total if own is None else total + own
 
 
-def _messages(g: Emitter, term: Term, slot: int, target: Region, known: Known, strength: Any) -> list[Any]:
+def emit_messages(g: Emitter, graph: FactorGraph, target: Region, known: Known, scale: Scale = full) -> list[Any]:
+    """The messages that the target sites are sent, each `[chains, target.size]`: from every piece along every term, scaled."""
+    messages = []
+    for term, slot in graph.touching(target.name):
+        strength = scale(term, slot)
+        if strength is not None:
+            messages += emit_message(g, term, slot, target, known, strength)
+    return messages
+
+
+def emit_message(g: Emitter, term: Term, slot: int, target: Region, known: Known, strength: Any = 1.0) -> list[Any]:
+    """The messages along one term into one of its ends: one from each choice of a piece of each other end."""
     others = [n for n in range(len(term.ends)) if n != slot]
     theta = parameters(g, term)
-    sent = [[emit_sent(g, piece) for piece in known.get(term.ends[n].name, ())] for n in others]
+    pieces = [known.get(term.ends[n].name, ()) for n in others]
+    # what a head sees are values, whatever statistics the joint has of them
+    sent = pieces if term.targets else [[emit_sent(g, piece) for piece in each] for each in pieces]
     with g.at(term.edge.span):
         found = [
             term.factor.field(g, theta, term.ends, dict(zip(others, combination, strict=True)), target, slot)
@@ -91,6 +102,13 @@ def emit_bias(g: Emitter, variable: Variable) -> Any:
                 flat.reshape(-1, 1, width).expand(-1, variable.size // (_channels(variable) * width), width).flatten()
             )
         return flat.flatten() if variable.shape != () or width > 1 else flat.reshape(1)
+
+
+def emit_head_bias(g: Emitter, graph: FactorGraph, variable: Variable, kernel: str) -> Any:
+    """The bias of a recognition edge's head along the flat statistic of what it draws, `[size]`."""
+    term = graph.term(kernel)
+    with g.at(term.edge.span):
+        return g.input(head_bias(term), fixed=True).reshape(variable.size)
 
 
 def _channels(variable: Variable) -> int:

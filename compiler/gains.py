@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from gmc.compiler.graph import FactorGraph, Term
@@ -13,16 +13,26 @@ Scale = Callable[[Term, int], Any]
 """What scales the message of a term into one of its ends: a number, an expression `[]` or `[chains, 1]`, or None where nothing is sent."""
 
 
-def full(term: Term, slot: int) -> float:
-    """The scale of a model that is left as it is."""
-    return 1.0
+def full(term: Term, slot: int) -> float | None:
+    """The scale of a joint that is left as it is."""
+    return 1.0 if term.into(slot) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Potency:
-    """The gains of a chain. A message goes along a term into the end `slot`, from all its other ends; gains on one message multiply."""
+    """Which messages a chain's draws read, and how strong they are.
+
+    A message goes along a term into the end `slot`, from all its other ends; `gains` on one message multiply. `kernels` are the recognition edges by the variables that
+    they draw: such a draw reads that edge alone, any other what the joint sends it.
+    """
 
     gains: tuple[Gain, ...] = ()
+    kernels: Mapping[str, str] = field(default_factory=dict)
+
+    def heard(self, term: Term, slot: int) -> bool:
+        """Whether the draw of an end reads a term, if no gain silences it."""
+        kernel = self.kernels.get(term.ends[slot].name)
+        return term.into(slot) if kernel is None else kernel == term.name
 
     def on(self, term: Term, slot: int) -> tuple[int, ...]:
         """The numbers of the gains that scale a message."""
@@ -36,6 +46,10 @@ class Potency:
 
     def silent(self, term: Term, slot: int) -> bool:
         """Whether a message is never sent."""
+        return not self.heard(term, slot) or self.muted(term, slot)
+
+    def muted(self, term: Term, slot: int) -> bool:
+        """Whether a gain lets a message never through."""
         found = (self.gains[n] for n in self.on(term, slot))
         return any(gain.unless is None and gain.value.constant and gain.value.start == 0.0 for gain in found)
 
@@ -49,6 +63,8 @@ class Potency:
 
     def first(self, term: Term, slot: int) -> float | None:
         """What scales a message in pass 0; None where it is not sent."""
+        if not self.heard(term, slot):
+            return None
         scale = 1.0
         for n in self.on(term, slot):
             scale *= self.gains[n].value.start

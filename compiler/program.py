@@ -2,16 +2,18 @@
 
 Inputs: the parameters by name; `clamped.VAR`, the states of the clamped region; `given.VAR` and `observed.VAR`, what rows have of the free region (zero where they have
 nothing) and where (bool), for variables clamped where observed; `start.VAR`, the states of the free region; `state.VAR`, those of the part of it that sweeps
-draw; `gain.N`, the number of a gain that runs over the sweeps; `blank`, zeros `[chains, 1]` in the chain's dtype; `key` and `sweep` for the draws. Pass 0 and a
-sweep give a dictionary of states. The last sweep gives what is wanted of
+draw; `beta`, the inverse temperatures of rows `[chains, 1]`, or of a sweep, where a start tempers the chain; `gain.N`, the number of a gain that runs over the sweeps; `live`, which chains have not stopped (bool `[chains, 1]`), where the update has a tolerance; `blank`, zeros
+`[chains, 1]` in the chain's dtype; `key` and `sweep` for the draws. Pass 0 and a sweep give a dictionary of states, and a sweep with a tolerance `state` and `change`. The last sweep gives what is wanted of
 
 - `state`: the free region of each variable, to start from again;
 - `value`: whole variables, clamped sites included, as drawn (or as mean-field means);
 - `mean`: the same with the mean of what was drawn last, given the rest: what enters statistics;
 - `spread`: where a mean-field chain has the mean of a law (one) and where it holds a value (zero), for families with parameters of their own;
 - `smooth`: the same with the mean of every draw of the sweep, given what it was drawn from: what is averaged over sweeps;
+- `field`: the natural parameters from which each site was last updated, zeros where none was, as at clamped sites;
+- `settled`: whole variables after one mean-field pass over the free latent ones, block by block, from the states as drawn;
 
-and, of chains with gates, the numbers that these were tested by (`measured`) and how that came out (`open`), by the texts of conditions and gates.
+`change`, the largest change of a number in the sweep `[chains]`, where the update has a tolerance; `accepted`, which rows exchanged their states with the next, where they have temperatures; and, of chains with gates, the numbers that these were tested by (`measured`) and how that came out (`open`), by the texts of conditions and gates.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ class Program:
 
     `opening` is pass 0; `fresh` is pass 0 as if nothing were persistent, for states that start anew; `sweep` one sweep but the last;
     `last` the last one, with what is deferred; `alone` pass 0 where no sweep follows. `drawn` names the region of each numbered draw of a sweep and of what is deferred.
+    `stops` is the change in a sweep below which a chain stops by itself, 0 where none does. `climb` and `descend` are a sweep and its reverse at an inverse temperature, for tempered transitions.
     """
 
     chain: Chain
@@ -50,10 +53,16 @@ class Program:
     alone: Split
     persistent: tuple[str, ...]
     drawn: Mapping[int, Region]
+    stops: float = 0.0
+    climb: Split | None = None
+    descend: Split | None = None
 
     def graphs(self) -> dict[str, Split]:
         """All graphs by name."""
-        return {name: getattr(self, name) for name in ("opening", "fresh", "sweep", "last", "alone")}
+        found = {
+            name: getattr(self, name) for name in ("opening", "fresh", "sweep", "last", "alone", "climb", "descend")
+        }
+        return {name: graph for name, graph in found.items() if graph is not None}
 
 
 def build_program(
@@ -73,6 +82,7 @@ def build_program(
     def finish(module: fx.GraphModule) -> Split:
         return split(module, run_passes(module, passes))
 
+    led = emit.tempered is not None and not emit.tempered.exchanges
     return Program(
         chain=schedule.chain,
         schedule=schedule,
@@ -83,6 +93,9 @@ def build_program(
         alone=finish(emit.alone()),
         persistent=persistent,
         drawn=emit.drawn,
+        stops=emit.drawing.rule.stops,
+        climb=finish(emit.climb()) if led else None,
+        descend=finish(emit.descend()) if led else None,
     )
 
 

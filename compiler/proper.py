@@ -16,6 +16,8 @@ such a term is at most zero, so the density is at most that without it.
 *Field.* Terms between a gamma and bounded ends: the field of each site, its bias and the greatest that these terms can send it, must be below zero. An absent neighbour, or a gain of 0, sends
 nothing: a term whose greatest is below zero counts as zero.
 
+A directed edge's target has a law at every field, and the values of its sources are given: nothing is asked of its weights.
+
 A poisson with bounded neighbours has a bounded rate and needs nothing. A normal with a poisson or a gamma is refused (`gmc.dsl.coupling`): integrating x out of `x n` leaves exp(n^2 / 2)
 against n!, and the gamma's field would have no upper bound.
 
@@ -233,7 +235,7 @@ class Proper:
 def build_proper(graph: FactorGraph) -> Proper | None:
     """The rules of a graph; None where every law it can have is proper."""
     ruled: dict[Rule, list[Term]] = {"free": [], "definite": [], "sign": [], "field": []}
-    for term in graph.terms:
+    for term in (t for t in graph.terms if not t.targets):
         found = rule(term.ends, term.factor)
         assert isinstance(found, str), found
         if all(end.sites for end in term.ends):

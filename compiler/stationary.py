@@ -1,6 +1,6 @@
 """Whether the sweeps of a chain leave the law of a known energy as it is.
 
-Gibbs sampling does. It still does where the gains of a chain only rescale terms of the energy: a gain on a whole edge scales its term, and a gain on messages out of clamped sites scales
+Gibbs sampling of the joint does, if what directed edges draw is drawn after what it comes from. It still does where the gains of a chain only rescale terms of the energy: a gain on a whole edge scales its term, and a gain on messages out of clamped sites scales
 what the free ones see of these. Where one of two free ends hears less of the other than the other hears of it, where a gain runs over the sweeps or hangs on a
 gate, no energy is known of which the sweeps would leave the law as it is.
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+
+import numpy as np
 
 from gmc.compiler.colouring import meet
 from gmc.compiler.factor import Complete
@@ -36,8 +38,8 @@ def stationarity(graph: FactorGraph, schedule: Schedule) -> Stationarity:
         return Stationarity(False, f"no stationary law: {what} nothing")
     if not schedule.free:
         return Stationarity(True, "nothing is drawn: everything is clamped")
-    for gain, why in _disturbances(graph, schedule):
-        return Stationarity(False, f"no stationary energy: {why}", gain.span)
+    for span, why in (*_departures(graph, schedule), *_disturbances(graph, schedule)):
+        return Stationarity(False, f"no stationary energy: {why}", span)
     scaled = [_text(gain) for n, gain in enumerate(chain.gains) if _matters(graph, schedule, n)]
     text = f"stationary energy: that of the model{', with ' if scaled else ''}{' and '.join(scaled)}"
     return Stationarity(True, f"{text}, given what is clamped" if schedule.clamped or schedule.masked else text)
@@ -48,22 +50,42 @@ def is_model_law(graph: FactorGraph, schedule: Schedule) -> bool:
     return not any(_matters(graph, schedule, n) for n in range(len(schedule.chain.gains)))
 
 
-def _disturbances(graph: FactorGraph, schedule: Schedule) -> Iterator[tuple[Gain, str]]:
+def _departures(graph: FactorGraph, schedule: Schedule) -> Iterator[tuple[Span, str]]:
+    """The edges along which draws do not follow the joint, and why."""
+    for name, edge in schedule.potency.kernels.items():
+        yield graph.term(edge).edge.span, f"{name} is drawn by {edge}, which is no part of the joint"
+    last = {v.name: np.full(v.sites, -1) for v in graph.variables}
+    for number, block in enumerate((*schedule.blocks, *schedule.deferred)):
+        for region in block:
+            last[region.name][region.sites] = number
+    normalised = {v.name for v in graph.normalised}
+    for term in (t for t in graph.terms if t.edge.kind == "directed"):
+        for source, target in product(term.edge.sources, term.edge.targets):
+            if source not in schedule.free or target not in schedule.free:
+                continue
+            if target not in normalised:
+                why = f"{target} is drawn from {source} together with what it is joined to, by a law whose normaliser changes with {source}"
+                yield term.edge.span, why
+            elif last[target][schedule.free[target].sites].min() <= last[source][schedule.free[source].sites].max():
+                yield term.edge.span, f"{target} is drawn before {source}, from which it comes, is drawn again"
+
+
+def _disturbances(graph: FactorGraph, schedule: Schedule) -> Iterator[tuple[Span, str]]:
     """The gains that leave no stationary energy, and why."""
     potency = schedule.potency
     for term in graph.terms:
         for free in _patterns(term, schedule):
-            heard = [n for n, is_free in enumerate(free) if is_free]
+            heard = _heard(term, free, schedule)
             for slot in heard:
                 for n in potency.on(term, slot):
                     gain = potency.gains[n]
                     if gain.unless is not None:
                         yield (
-                            gain,
+                            gain.span,
                             f"what {gain.variable} sends hangs on {gain.unless}, which changes from sweep to sweep",
                         )
                     elif not gain.value.constant:
-                        yield gain, f"the gain of {gain.edge or gain.variable} runs over the sweeps"
+                        yield gain.span, f"the gain of {gain.edge or gain.variable} runs over the sweeps"
             strength = {slot: potency.first(term, slot) or 0.0 for slot in heard}
             if len(set(strength.values())) > 1:
                 weak = min(heard, key=lambda slot: strength[slot])
@@ -72,7 +94,12 @@ def _disturbances(graph: FactorGraph, schedule: Schedule) -> Iterator[tuple[Gain
                 heard_of = " and ".join(dict.fromkeys(others))
                 loud = max(strength.values())
                 why = f"{term.ends[weak].name} hears {heard_of} along {term.name} at {strength[weak]:g}, and is heard at {loud:g}"
-                yield blamed, why
+                yield blamed.span, why
+
+
+def _heard(term: Term, free: tuple[bool, ...], schedule: Schedule) -> list[int]:
+    """The ends, of those that are free, that read a term where no gain silences it."""
+    return [slot for slot, is_free in enumerate(free) if is_free and schedule.potency.heard(term, slot)]
 
 
 def _patterns(term: Term, schedule: Schedule) -> Iterator[tuple[bool, ...]]:
@@ -105,8 +132,7 @@ def _matters(graph: FactorGraph, schedule: Schedule, number: int) -> bool:
         number in schedule.potency.on(term, slot)
         for term in graph.terms
         for free in _patterns(term, schedule)
-        for slot, is_free in enumerate(free)
-        if is_free
+        for slot in _heard(term, free, schedule)
     )
 
 

@@ -23,7 +23,7 @@ sample runs/label_rbm --chain any --clamp y=7 --chains 64 --out sevens.png
 """
 
 
-TUTORIALS = ("schedules.md",)
+TUTORIALS = ("schedules.md", "deep.md")
 """Pages whose Python draws their pictures."""
 
 

@@ -30,11 +30,13 @@ TITLES: dict[Kind, tuple[str, str]] = {
     "source": ("Data sources", "`data WORD { ... }`"),
     "transform": ("Transforms", "of columns: `v = COLUMN | WORD | WORD`"),
     "start": ("Starts", "of chains: `start WORD`"),
+    "update": ("Updates", "of chains: `update WORD`"),
     "condition": ("Conditions", "of gates, in chains: `impotent v unless WORD(v) > 0.5`"),
     "objective": ("Objectives", "`objective NAME = WORD(...)`"),
     "expectation": ("Expectations", "in place of a chain, in an objective"),
     "optimizer": ("Optimisers", "`minimize OBJECTIVE using WORD(...)`"),
     "metric": ("Metrics", "`watch WORD`, in a stage"),
+    "stop": ("Stopping rules", "`stop WORD`, in a stage"),
 }
 
 
@@ -70,7 +72,8 @@ def _signature(word: type[Word]) -> str:
 def _row(argument: Argument, field: FieldInfo) -> str:
     takes = "; ".join([", ".join(argument.sorts), *_bounds(field)])
     default = "required" if argument.required else f"`{_shown(field.default)}`"
-    return f"| `{argument.name}` | {takes} | {default} |"
+    # a bar would end the cell
+    return f"| `{argument.name}` | {takes.replace('|', chr(92) + '|')} | {default} |"
 
 
 def _bounds(field: FieldInfo) -> Iterator[str]:

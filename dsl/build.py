@@ -204,7 +204,7 @@ class _Build(Transformer_NonRecursive[Token, Any]):
         return syntax.Sweeps(children[1], None, self._at(children))
 
     def update(self, children: Children) -> syntax.Update:
-        return syntax.Update(self._name(children[1]), None, self._at(children))
+        return syntax.Update(children[1], None, self._at(children))
 
     def backprop(self, children: Children) -> syntax.Backprop:
         return syntax.Backprop(children[1], _first(_find(children, "BY")), None, self._at(children))

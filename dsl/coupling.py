@@ -44,6 +44,15 @@ def rule(ends: Sequence[Variable], factor: FactorWord) -> Rule | Refusal:
     return _signed(ends, open_ends, factor)
 
 
+def headless(target: Variable) -> str | None:
+    """Why no linear head can give the law of a directed edge's target; None where one can, whatever its weights."""
+    if target.family.tail == "exponential":
+        return f"the field of a `{target.family.word}` must stay below 0, which a linear map does not keep"
+    if target.family.tail == "unknown":
+        return f"nothing is known of how a `{target.family.word}` holds large values down"
+    return None
+
+
 def _signed(ends: Sequence[Variable], open_ends: Sequence[Variable], factor: FactorWord) -> Rule | Refusal:
     """The rule where only couplings of at most zero between values of at least zero will do."""
     below = [end for end in ends if end.family.bounds[0] < 0]

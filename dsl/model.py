@@ -22,12 +22,14 @@ from gmc.dsl.vocabulary import (
     Ramp,
     SourceWord,
     StartWord,
+    StopWord,
     TransformWord,
+    UpdateWord,
 )
 
 Split = Literal["train", "valid", "test"]
-Update = Literal["sample", "mean", "mode"]
 Operator = Literal[">", ">=", "<", "<="]
+EdgeKind = Literal["undirected", "directed", "recognition"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +68,47 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """An undirected edge: a term of the energy over two or three variables; a lateral one names its variable twice."""
+    """An edge between two or three variables.
+
+    An undirected one is a term of the energy; a lateral one names its variable twice. A directed one draws its `targets` from its other ends in the joint, a recognition edge does so
+    outside it. `ends` are in the order written, the `targets` last.
+    """
 
     name: str
     ends: tuple[str, ...]
     factor: FactorWord
     span: Span
     doc: str | None = None
+    kind: EdgeKind = "undirected"
+    targets: tuple[str, ...] = ()
 
     @property
     def lateral(self) -> bool:
         """Whether it joins a variable to itself."""
         return len(set(self.ends)) == 1
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What the targets of a directed or a recognition edge are drawn from."""
+        return self.ends[: len(self.ends) - len(self.targets)] if self.targets else ()
+
+    def speaks(self, receiver: str) -> bool:
+        """Whether it sends an end messages, where the draw of that end reads it at all."""
+        return receiver in (self.targets or self.ends)
+
+    @property
+    def arrow(self) -> str:
+        """The sign between its ends."""
+        return {"undirected": "--", "directed": "->", "recognition": "~>"}[self.kind]
+
+    def __str__(self) -> str:
+        """Its ends as a .gm file writes them: `h1 -> v`."""
+        if not self.targets:
+            return f" {self.arrow} ".join(self.ends)
+        sides = (
+            ", ".join(names) if len(names) == 1 else f"({', '.join(names)})" for names in (self.sources, self.targets)
+        )
+        return f" {self.arrow} ".join(sides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +237,8 @@ class Gain:
 class Chain:
     """A chain: what is clamped, where it starts, how potent each variable is, how it sweeps and how long.
 
-    `sweep` is the written schedule, blocks of variable names, or None where it is to be derived. Each variable that is not wholly
-    clamped, or is so only where observed, is in at most one of `starts`.
+    `sweep` is the written schedule, blocks of variable names, or None where it is to be derived; `by` are the edges that it names, by variable. Each variable that
+    is not wholly clamped, or is so only where observed, is in at most one of `starts`.
     """
 
     name: str
@@ -215,10 +246,16 @@ class Chain:
     starts: tuple[Start, ...]
     sweep: tuple[tuple[str, ...], ...] | None
     sweeps: Ramp
-    update: Update
+    rule: UpdateWord
     span: Span
     doc: str | None = None
     gains: tuple[Gain, ...] = ()
+    by: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def update(self) -> str:
+        """The name of its update: `sample`, `mean` or `mode`."""
+        return self.rule.word
 
     def start(self, variable: str) -> Start | None:
         """What supplies a variable's first state, if anything does."""
@@ -274,6 +311,7 @@ class Stage:
     every: int
     span: Span
     doc: str | None = None
+    stop: StopWord | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -316,9 +316,9 @@ class Sweeps:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """`update mean`."""
+    """`update mean`, `update mean(damping = 0.5)`."""
 
-    mode: Name
+    rule: Name | Call
     docstring: Docstring | None
     span: Span = field(compare=False, repr=False)
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 if TYPE_CHECKING:
-    from gmc.dsl.model import Checked, Variable
+    from gmc.dsl.model import Chain, Checked, Model, Variable
     from gmc.dsl.source import Span
 
 Kind = Literal[
@@ -34,7 +34,9 @@ Kind = Literal[
     "transform",
     "source",
     "start",
+    "update",
     "metric",
+    "stop",
 ]
 
 
@@ -117,6 +119,18 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class Conditional:
+    """Names on both sides of a bar: `y | v`, `(y, z) | (v, w)`."""
+
+    targets: tuple[str, ...]
+    given: tuple[str, ...]
+
+    def __str__(self) -> str:
+        sides = (names[0] if len(names) == 1 else f"({', '.join(names)})" for names in (self.targets, self.given))
+        return " | ".join(sides)
+
+
+@dataclass(frozen=True, slots=True)
 class Nested:
     """Marks a field that also takes another registered word, such as `exact(CHAIN)`."""
 
@@ -160,7 +174,7 @@ class Word(BaseModel):
         """The word as a .gm file writes it, without arguments left at their defaults."""
         given = [
             # of a path the name is enough, and the same on every machine
-            f"{name} = {value.name if isinstance(value, Path) else value}"
+            f"{field.alias or name} = {value.name if isinstance(value, Path) else value}"
             for name, field in type(self).model_fields.items()
             if (value := getattr(self, name)) != field.default
         ]
@@ -209,6 +223,10 @@ class FamilyWord(Word):
         """Why a site has no most probable value at some fields; None where it always has one."""
         return None
 
+    def unheaded(self, recognition: bool) -> str | None:
+        """What is asked of a head (on a `~>` edge, with `recognition`) that gives more than the field, in words, since that is not supported yet; None where the field is all."""
+        return None
+
 
 class FactorWord(Word):
     """A term of the energy over the statistics of two or three variables."""
@@ -221,6 +239,10 @@ class FactorWord(Word):
     def identity(self) -> str:
         """What must be the same for two models to share weights: the word as written, unless it refers to something outside."""
         return str(self)
+
+    def fan_in(self, ends: Sequence[Variable]) -> dict[str, tuple[int, ...]]:
+        """The axes of a parameter along which the incoming weights of one unit of the last end lie, by the last part of its name; empty where no weight belongs to a single unit."""
+        return {}
 
     @abstractmethod
     def mismatch(self, ends: Sequence[Variable]) -> str | None:
@@ -252,6 +274,47 @@ class StartWord(Word):
         """Why a variable cannot start from it, or None where it can."""
         return None
 
+    def problems(self, chain: Chain, model: Model) -> Iterator[Problem]:
+        """What is wrong with it in a chain that is right in all else."""
+        return iter(())
+
+
+class KeptWord(StartWord):
+    """A start that keeps the chain's states from one run to the next: `n` of them."""
+
+    keeps: ClassVar[bool] = True
+    n: Count
+
+    @property
+    def replicas(self) -> int:
+        """How many states stand for each of the n, one after the other; the last of them is the one that is shown."""
+        return 1
+
+    @property
+    def leaves(self) -> float:
+        """The chance that a state starts anew."""
+        return 0.0
+
+
+class UpdateWord(Word):
+    """What becomes of a chain's sites when they are updated."""
+
+    kind = "update"
+    title: ClassVar[str] = ""
+    """What it is called: `mean field`."""
+    holds_means: ClassVar[bool] = False
+    """Whether it leaves sites at means rather than at states that are possible."""
+
+    @property
+    def inert(self) -> bool:
+        """Whether a site's new state depends on its old one, so that sweeps read all that they draw."""
+        return False
+
+    @property
+    def stops(self) -> float:
+        """The largest change in a sweep below which a chain stops; 0 where all chains run for as long as the sweeps."""
+        return 0.0
+
 
 class ExpectationWord(Word):
     """How an expectation under a chain is taken, where it is not by running it: `exact(CHAIN)`."""
@@ -264,10 +327,24 @@ class ObjectiveWord(Word):
     """A loss in nats an example."""
 
     kind = "objective"
+    takes_gaps: ClassVar[bool] = False
+    """Whether the rows that it reads itself may lack values."""
 
     @abstractmethod
     def chains(self) -> tuple[str, ...]:
         """The chains it compares, each once."""
+
+    def hides(self) -> tuple[str, ...]:
+        """The chains from which it hides some of what rows have."""
+        return ()
+
+    def reads(self, model: Model) -> tuple[str, ...]:
+        """The variables whose rows it reads itself, not through a chain: all training rows must have them."""
+        return ()
+
+    def derived(self, model: Model) -> tuple[str, ...]:
+        """What it makes of the model, if that is worth showing, a line each."""
+        return ()
 
     @abstractmethod
     def problems(self, checked: Checked) -> Iterator[Problem]:
@@ -286,11 +363,33 @@ class OptimizerWord(Word):
 
     kind = "optimizer"
 
+    @property
+    def bounds_units(self) -> bool:
+        """Whether it bounds the incoming weights of each unit, which the factors that it trains must then tell apart."""
+        return False
+
 
 class MetricWord(Word):
     """A number watched in training and shown by `gmc eval`."""
 
     kind = "metric"
+    better: ClassVar[Literal["greater", "less"]] = "greater"
+    """Which of two values is the better one."""
+
+    @property
+    def label(self) -> str:
+        """What its values are called where they are written."""
+        return self.word
+
+
+class StopWord(Word):
+    """When a stage of training stops before its last epoch: a rule about the first metric that it watches."""
+
+    kind = "stop"
+
+    @abstractmethod
+    def stops(self, looks: int, best: int) -> bool:
+        """Whether it is time after that many looks at the metric, of which the one numbered `best`, from 1 on, was the best (0: none had a finite value)."""
 
 
 W = TypeVar("W", bound=Word)

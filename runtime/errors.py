@@ -130,6 +130,15 @@ def gap_in_start(span: Span, chain: str, variable: str, row: str, site: tuple[in
     )
 
 
+@diagnostic("GM664", "missing value where an objective needs it")
+def gap_in_reading(span: Span, word: str, variable: str, row: str, site: tuple[int, ...]) -> Finding:
+    """An objective reads a site of every row itself, and a row has no value of it."""
+    return Finding(
+        f"`{word}` needs all of `{variable}`, but {row} has no value of it{_at(site)}",
+        "train by `likelihood` with a positive chain that clamps `where observed`, or leave such rows out",
+    )
+
+
 @diagnostic("GM663", "nothing is missing", Severity.WARNING)
 def nothing_missing(span: Span, chain: str, variable: str) -> Finding:
     """`where observed` of what every training row has."""

@@ -1,7 +1,7 @@
 """The folder of a run: what is in it, what it is a run of, and what may be written over it.
 
 `model.gm` is the text that was compiled, `config.json` the settings, `weights.safetensors` the parameters, `state.safetensors` the last checkpoint, which holds all that
-a resume needs, `metrics.jsonl` a line an epoch. A folder that holds settings is a run: they are written first.
+a resume needs, `metrics.jsonl` a line an epoch; `last.safetensors` the last parameters of a stage whose best ones are the weights. A folder that holds settings is a run: they are written first.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ MODEL, CONFIG, WEIGHTS, STATE, METRICS = (
     "state.safetensors",
     "metrics.jsonl",
 )
+LAST = "last.safetensors"
 
 
 CLEARING = "clearing"
@@ -126,7 +127,7 @@ def cleared(out: Path) -> bool:
 
 def _clear(compiled: Compiled, out: Path, settings: Mapping[str, object]) -> None:
     """Removes an older run of the same model. That it goes is written first, so that no kill leaves its state beside this one's settings."""
-    old = [out / name for name in (WEIGHTS, STATE, METRICS) if (out / name).exists()]
+    old = [out / name for name in (WEIGHTS, LAST, STATE, METRICS) if (out / name).exists()]
     if old:
         _describe(compiled, out, settings, {CLEARING: True})
     for path in old:
@@ -149,7 +150,7 @@ def _describe(compiled: Compiled, out: Path, settings: Mapping[str, object], mor
 def fingerprint(graph: FactorGraph) -> str:
     """What identifies a model's parameters and states: variables with their types and shapes, edges with their factors."""
     parts = [f"{v.name}:{v.observed}:{v.family}{list(v.shape)}" for v in graph.variables]
-    parts += [f"{t.name}:{t.edge.ends}:{t.factor.identity()}:{t.owner}" for t in graph.terms]
+    parts += [f"{t.name}:{t.edge if t.targets else t.edge.ends}:{t.factor.identity()}:{t.owner}" for t in graph.terms]
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gmc.compiler.draws import gaussian, row_keys
-from gmc.compiler.graph import FactorGraph, bias_shape, family
+from gmc.compiler.graph import FactorGraph, bias_shape, family, head_bias, site_shape
 from gmc.compiler.proper import build_proper
 from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.model import Variable
@@ -44,6 +44,9 @@ def initial_parameters(graph: FactorGraph, seed: int, data: Examples | None) -> 
         if term.owner == term.name:
             first = term.factor.initial(term.ends, partial(standard_normal, seed=seed, name=term.name))
             values |= {term.parameter(suffix): value.to(torch.float64) for suffix, value in first.items()}
+        if term.recognition:
+            (target,) = (term.ends[slot] for slot in term.targets)
+            values[head_bias(term)] = torch.full(site_shape(target), family(target).rest, dtype=torch.float64)
     found = {p.name: values[p.name] for p in graph.parameters}
     proper = build_proper(graph)
     if proper is not None:

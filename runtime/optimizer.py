@@ -70,7 +70,6 @@ class Stepper:
             for name in (name for name in self._fan_in if name in grads):
                 _bound(self._params[name], self._fan_in[name], most)
 
-    @torch.no_grad()
     def average(self) -> None:
         """Takes the parameters as they stand into their averages, if the optimiser keeps any.
 
@@ -166,7 +165,6 @@ class Optimizer(OptimizerWord):
         return Stepper(self, params, decayed, fan_in or {})
 
 
-@torch.no_grad()
 def _bound(weight: torch.Tensor, axes: tuple[int, ...], most: float) -> None:
     """Scales a weight in place, so that the norm along `axes` is at most `most` for each unit."""
     norm = weight.square().sum(axes, keepdim=True).sqrt()

@@ -11,15 +11,17 @@ from torch import Tensor
 
 from gmc.compiler.driver import Compiled
 from gmc.compiler.emission import Want
+from gmc.compiler.outcome import Outcome
 from gmc.compiler.program import ALL
+from gmc.compiler.tempering import tempering
 from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.model import Chain, Split, Start
 from gmc.runtime import run_errors
-from gmc.runtime.chains import Outcome
 from gmc.runtime.clamping import Trained, Value, is_number, rows_of
 from gmc.runtime.dataset import Dataset
 from gmc.runtime.engine import Engine, Kept, Rows
 from gmc.runtime.missing import may_lack, refuse_gaps
+from gmc.runtime.replicas import replicas
 
 DEFAULT_CHAINS = 64
 
@@ -80,7 +82,8 @@ class Request:
         engine = Engine(self.compiled, self.run.params, self.seed, "sample", wants, replicas=True, first=first)
         for chain in self.compiled.checked.with_needs([self.chain.name]):
             if chain.name in self.run.kept and not engine.by_row(chain):
-                engine.kept[chain.name] = _copied(self.run.kept[chain.name], first, count)
+                each = replicas(chain)
+                engine.kept[chain.name] = _copied(self.run.kept[chain.name], first * each, count * each)
         return engine
 
 
@@ -164,6 +167,10 @@ def started(compiled: Compiled, name: str, other: str | None) -> Compiled:
     if other is None:
         return compiled
     chain_of(compiled, other)
+    if tempering(chain) is not None:
+        what = f"another start was asked for, and `{name}` is tempered by its own"
+        help = f"let another chain start from `{other}`, or leave `--from` out"
+        raise GmcError([run_errors.options_disagree(chain.span, what, help)], exit_code=2)
     if name in [chain.name for chain in compiled.checked.with_needs([other])]:
         raise GmcError([run_errors.start_in_circle(chain.span, name, other)], exit_code=2)
     free = tuple(compiled.schedules[name].free)

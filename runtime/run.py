@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,14 +21,19 @@ from gmc.dsl.source import Source
 from gmc.runtime import run_errors
 from gmc.runtime.blame import located
 from gmc.runtime.clamping import Numbers, Value, encode_values
-from gmc.runtime.dataset import SPLITS, Dataset, Datasets, load_data
+from gmc.runtime.dataset import Dataset, Datasets, load_data
 from gmc.runtime.diagnosing import DEFAULT_CHAINS, Diagnosis, diagnose
 from gmc.runtime.engine import Kept
-from gmc.runtime.evaluation import METHODS, Evaluation, Likelihood
+from gmc.runtime.evaluation import Evaluation
+from gmc.runtime.evaluations import METHODS
+from gmc.runtime.evaluations.method import Task, evaluate
 from gmc.runtime.exact import TooLarge
 from gmc.runtime.folder import MODEL, STATE, WEIGHTS, fingerprint, read_config
+from gmc.runtime.likelihood import Likelihood
 from gmc.runtime.predicting import Prediction, predict
-from gmc.runtime.request import ask
+from gmc.runtime.probe import Probe, probe
+from gmc.runtime.request import ask, whole
+from gmc.runtime.rowwise import rows_in
 from gmc.runtime.sampling import Samples, Stream, average, collect
 from gmc.runtime.storage import read_tensors
 
@@ -226,6 +231,29 @@ class Run:
         """
         return predict(self, chain, of, split, sweeps=sweeps, burn=burn, chains=chains, seed=seed, watch=watch)
 
+    def probe(
+        self,
+        of: str,
+        *,
+        chain: str | None = None,
+        model: str = "logistic",
+        features: Sequence[str] | None = None,
+        split: Split = "test",
+        seed: int = 0,
+        watch: Callable[[float], None] | None = None,
+    ) -> Probe:
+        """How well a standard classifier tells a label from the means of latent variables, all of the model frozen.
+
+        `of` is an observed variable with one value a row, or a column of the data; `TRAIN/OTHER` names the columns of both splits. The chain runs on every row; by
+        default it is the one that clamps all other observed variables and nothing else. `model` is `logistic` or `mlp`. `features` are latent variables, by default all. The classifier learns from the
+        training rows and is scored on those of `split`; `seed` is that of the chains, of which rows it holds out to choose by, and of a network's first weights.
+        `watch` is told which share of the rows has run through the chain.
+
+        Raises:
+            GmcError: scikit-learn is not installed; a name is unknown; the chain is given the label; rows lack what is needed, or are too few.
+        """
+        return probe(self, of, chain=chain, model=model, features=features, split=split, seed=seed, watch=watch)
+
     def log_likelihood(self, values: Mapping[str, Numbers], given: Collection[str] = ()) -> Tensor:
         """Exact log p of values `[rows, *shape]` of some variables, all others summed out; float64 `[rows]`.
 
@@ -250,25 +278,58 @@ class Run:
         except TooLarge as error:
             raise GmcError([run_errors.too_large(span, str(error))]) from None
 
-    def evaluate(self, method: str = "exact", split: Split = "test") -> Evaluation:
-        """A registered evaluation of the rows of a split, of all variables that have a column there.
+    def evaluate(
+        self,
+        method: str = "exact",
+        split: Split = "test",
+        *,
+        rows: int | None = None,
+        seed: int = 0,
+        chains: int | None = None,
+        temperatures: int | str | None = None,
+        reverse: bool | None = None,
+        tolerance: float | None = None,
+        damping: float | None = None,
+        samples: int | None = None,
+        devices: Sequence[str] = (),
+        dtype: torch.dtype | None = None,
+        watch: Callable[[float], None] | None = None,
+    ) -> Evaluation:
+        """Evaluates the rows of a split, by all variables that have a column there.
+
+        `method`: `exact`, `pseudo`, `ais`, `raise` or `bound`. `rows`: how many of the rows, chosen by the seed. `chains`: for log Z, and of `raise` for each row.
+        `temperatures`: a number, `classic`, `adaptive` or `adaptive:SHARE`. `reverse`: anneals log Z in reverse too. `tolerance`, `damping`: of mean field. `samples`: draws
+        of each row from `~>` edges. None is the method's own default. `devices`: where chains run, shared out by number, so that the result does not depend on them; `dtype`: that of chains, by default the parameters'. `watch` is
+        told the share that is done.
 
         Raises:
-            GmcError: the method is unknown or does not apply, or there are no such rows.
+            GmcError: the method is unknown, takes no such option or does not apply, or there are no such rows.
         """
         if method not in METHODS:
             raise GmcError([run_errors.unknown_choice(None, "method", method, sorted(METHODS))], exit_code=2)
-        if split not in SPLITS:
-            raise GmcError([run_errors.unknown_choice(None, "split", split, SPLITS)], exit_code=2)
-        data = self.rows(split)
-        if data is None:
-            known = [s for s in SPLITS if self.rows(s) is not None]
-            raise GmcError([run_errors.no_rows(self.compiled.checked.model.span, split, known)], exit_code=2)
-        span = self.compiled.checked.model.span
+        options = {
+            "chains": chains,
+            "temperatures": temperatures,
+            "reverse": reverse,
+            "tolerance": tolerance,
+            "damping": damping,
+            "samples": samples,
+        }
+        task = Task(
+            self.compiled,
+            self.params,
+            rows_in(self, split),
+            self.rows("train"),
+            None if rows is None else whole("the number of rows", rows, 1),
+            whole("the seed", seed, 0),
+            tuple(find_device(name) for name in devices),
+            dtype,
+            watch,
+        )
         try:
-            return located(span, lambda: METHODS[method](self.compiled, self.params, data))
+            return evaluate(method, task, {name: value for name, value in options.items() if value is not None})
         except TooLarge as error:
-            raise GmcError([run_errors.no_method(span, method, str(error))]) from None
+            raise GmcError([run_errors.no_method(task.span, method, str(error))]) from None
 
 
 def fit(graph: FactorGraph, params: Mapping[str, Tensor], path: str) -> None:
@@ -334,10 +395,11 @@ def kept_states(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str
     kept: dict[str, Kept] = {}
     for key, value in tensors.items():
         kind, _, name = key.partition("/")
-        if kind == "born":
-            kept.setdefault(name, Kept()).born = value
-        elif kind == "chain":
-            chain, _, variable = name.partition("/")
+        # `MODEL:CHAIN`; only the model's own chains, whose MODEL is empty, can be sampled
+        if kind == "born" and name.startswith(":"):
+            kept.setdefault(name[1:], Kept()).born = value
+        elif kind == "chain" and name.startswith(":"):
+            chain, _, variable = name[1:].partition(":")
             kept.setdefault(chain, Kept()).states[variable] = value.to(device)
     return kept
 

@@ -59,6 +59,15 @@ def bad_values(span: Span | None, variable: str, told: str, reason: str) -> Find
     )
 
 
+@diagnostic("GM716", "no rows to stop by")
+def no_rows_to_stop_by(span: Span, stage: str) -> Finding:
+    """Training with `stop` on tensors, or on data without a valid row of every observed variable."""
+    return Finding(
+        f"stage `{stage}` stops by a metric of the valid split, and there are no valid rows",
+        "train on data with a valid split, or leave out `stop`",
+    )
+
+
 @diagnostic("GM720", "folder of another run")
 def other_run(span: Span | None, path: str, difference: str) -> Finding:
     """A run folder that holds another model's run."""

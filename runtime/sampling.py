@@ -13,10 +13,11 @@ from torch import Tensor
 
 from gmc.compiler.emission import Want
 from gmc.compiler.graph import family
+from gmc.compiler.outcome import Outcome
 from gmc.dsl.model import Variable
 from gmc.dsl.source import Span
 from gmc.runtime.blame import located
-from gmc.runtime.chains import Outcome
+from gmc.runtime.replicas import replicas
 from gmc.runtime.request import Request
 
 T = TypeVar("T")
@@ -38,6 +39,8 @@ class Samples:
     (`[.., *shape, k]` for a categorical), the mean of x for a normal; for chains with `update mean` they are the mean-field means.
     `sweeps` are the numbers of the sweeps that are kept (0: pass 0 alone). Of a chain with gates `measured` has what each condition came to, by its text such as
     `surprise(v)`, and `open` whether each gate was open, by its text such as `surprise(v) > 0.5`, as a sweep that is kept started: both `[chains]` or `[chains, kept]`.
+    `notes`: of a chain that stops by itself how many `sweeps` each took, and the largest `change` of a number in its last one, in the same shapes; of a tempered chain which moves were
+    `accepted` in the sweeps that are kept, 0 or 1, with a last axis for the pairs of neighbouring temperatures.
     """
 
     chain: str
@@ -47,6 +50,7 @@ class Samples:
     sweeps: tuple[int, ...] = ()
     measured: dict[str, Tensor] = field(default_factory=dict)
     open: dict[str, Tensor] = field(default_factory=dict)
+    notes: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,8 @@ class Stream:
         return self.request.compiled.checked.model.variables
 
     def __iter__(self) -> Iterator[Part]:
-        across = self.together or chains_together(self.variables, self.kept or 1)
+        each = replicas(self.request.chain)
+        across = self.together or max(1, chains_together(self.variables, self.kept or 1) // each)
         for first in range(0, self.chains, across):
             yield from self._parts(first, min(across, self.chains - first))
 
@@ -127,7 +132,9 @@ class Stream:
             if self.means:
                 means[variable.name] = kind.decode_mean(outcome.mean[variable.name], variable.shape)
         measured, opened = dict(outcome.measured), dict(outcome.open)
-        return Samples(self.name, self.request.seed, values, means, (number,), measured, opened)
+        notes = {"sweeps": outcome.sweeps, "change": outcome.change, "accepted": outcome.accepted}
+        found = {name: x for name, x in notes.items() if x is not None}
+        return Samples(self.name, self.request.seed, values, means, (number,), measured, opened, found)
 
 
 def collect(stream: Stream, parts: Iterable[Part]) -> Samples:
@@ -154,7 +161,7 @@ def average(request: Request) -> dict[str, Tensor]:
     Each site enters a sweep by its mean given the rest at the moment when it was drawn (Rao-Blackwell), a clamped one by its value.
     """
     variables = request.compiled.checked.model.variables
-    across = chains_together(variables, 1)
+    across = max(1, chains_together(variables, 1) // replicas(request.chain))
     parts = [
         smoothed(request, first, min(across, request.count - first), [v.name for v in variables])
         for first in range(0, request.count, across)
@@ -224,6 +231,7 @@ def _pairs(whole: Samples, part: Samples) -> tuple[tuple[dict[str, Tensor], dict
         (whole.means, part.means),
         (whole.measured, part.measured),
         (whole.open, part.open),
+        (whole.notes, part.notes),
     )
 
 
@@ -241,4 +249,5 @@ def _stacked(held: Sequence[Samples]) -> Samples:
         tuple(s.sweeps[0] for s in held),
         along(lambda s: s.measured),
         along(lambda s: s.open),
+        along(lambda s: s.notes),
     )

@@ -7,11 +7,15 @@ import gmc.compiler.factors
 import gmc.compiler.families
 import gmc.compiler.objectives
 import gmc.compiler.starts
+import gmc.compiler.updates
 import gmc.runtime.errors
+import gmc.runtime.evaluation_errors
 import gmc.runtime.metrics
 import gmc.runtime.optimizers
+import gmc.runtime.probe_errors
 import gmc.runtime.run_errors
 import gmc.runtime.sources
 import gmc.runtime.starts
+import gmc.runtime.stops
 import gmc.runtime.transforms  # noqa: F401
 from gmc.dsl.vocabulary import VOCABULARY as VOCABULARY

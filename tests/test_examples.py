@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import gmc
+from gmc.dsl.model import Stage
 from gmc.runtime import gallery
+from gmc.runtime.model import Model
 from gmc.runtime.run import Run
 from gmc.runtime.sampling import Stream
 from tests.cli.invoking import invoke
@@ -21,6 +23,8 @@ FILES = sorted(EXAMPLES.glob("*.gm"))
 SMALL = {
     "boltzmann": ({"hidden": 2, "rounds": 1},),
     "dbm": ({"first": 5, "second": 3, "rounds": 1}, {"first": 5, "second": 3, "third": 2, "rounds": 1}),
+    "dbm_pretrained": ({"first": 5, "second": 3, "rounds": 1},),
+    "dbn": ({"first": 5, "second": 3, "rounds": 1},),
     "four_modes": ({"first": 5, "second": 3, "rounds": 1},),
     "gaussian_rbm": ({"hidden": 3, "rounds": 2},),
     "ising": ({"side": 4}, {"side": 5, "coupling": 0.2}),
@@ -57,6 +61,11 @@ def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Run, "stream", shortly)
     monkeypatch.setattr(gallery, "TILES", 4)
+
+
+def phases(model: Model, stage: Stage) -> int:
+    """How many times over a stage runs its epochs."""
+    return max(d.phases for line in stage.minimize for d in model.compiled.descents(line.objective))
 
 
 def runs() -> list[tuple[Path, dict[str, float]]]:
@@ -104,12 +113,13 @@ def test_trains_and_samples(
     if path.stem in DATA:
         np.savez(tmp_path / "fake.npz", **{column: pixels(*shape) for column, shape in DATA[path.stem].items()})
         words += ["--data", str(tmp_path / "fake.npz")]
-    checked = gmc.compile(path, set=params).checked
+    model = gmc.compile(path, set=params)
+    checked = model.checked
     result = invoke(*words, *(["--train"] if checked.stages else []))
     assert result.exit_code == 0, result.output
     assert (run / "weights.safetensors").is_file()
     if checked.stages:
-        epochs = sum(stage.epochs for stage in checked.stages)
+        epochs = sum(stage.epochs * phases(model, stage) for stage in checked.stages)
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         assert len(lines) == epochs
         assert all(np.isfinite(value) for line in lines for value in line.values() if not isinstance(value, str))
@@ -130,6 +140,7 @@ def test_trains_and_samples(
         assert drawn.is_file() or drawn.with_suffix(".dot").is_file()  # the latter where there is no graphviz
 
 
-def test_the_tutorial_shows_the_example_as_it_is() -> None:
-    page = (EXAMPLES.parent / "docs/tutorials/four_modes.md").read_text(encoding="utf-8")
-    assert f"```gm\n{(EXAMPLES / 'four_modes.gm').read_text(encoding='utf-8')}```\n" in page
+@pytest.mark.parametrize(("page", "example"), [("four_modes", "four_modes"), ("deep", "dbm_pretrained")])
+def test_the_tutorial_shows_the_example_as_it_is(page: str, example: str) -> None:
+    text = (EXAMPLES.parent / f"docs/tutorials/{page}.md").read_text(encoding="utf-8")
+    assert f"```gm\n{(EXAMPLES / f'{example}.gm').read_text(encoding='utf-8')}```\n" in text

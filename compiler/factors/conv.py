@@ -57,6 +57,10 @@ class Conv(Factor):
         """`weight` [channels of b, channels of a, kernel, kernel]."""
         return {"weight": (_channels(ends[1]), _channels(ends[0]), self.kernel, self.kernel)}
 
+    def fan_in(self, ends: Sequence[Variable]) -> dict[str, tuple[int, ...]]:
+        """The kernels into one channel of the second end."""
+        return {"weight": (1, 2, 3)}
+
     def initial(self, ends: Sequence[Variable], normal: Normal) -> dict[str, Tensor]:
         """Normal weights."""
         return {name: normal(shape) * self.init for name, shape in self.parameters(ends).items()}

@@ -40,6 +40,10 @@ class Dense(Factor):
         """`weight`, one axis an end."""
         return {"weight": tuple(v.size for v in ends)}
 
+    def fan_in(self, ends: Sequence[Variable]) -> dict[str, tuple[int, ...]]:
+        """A column of the last end; of a lateral edge none, whose weights belong to both units."""
+        return {} if is_lateral(ends) else {"weight": tuple(range(len(ends) - 1))}
+
     def initial(self, ends: Sequence[Variable], normal: Normal) -> dict[str, Tensor]:
         """Normal weights, mirrored where lateral."""
         weight = normal(tuple(v.size for v in ends)) * self.init

@@ -53,7 +53,7 @@ class LowRank(Factor):
         f = reduce(mul, (torch.mm(value, theta[f"weight.{n}"]) for n, value in enumerate(values))).sum(1)
         if not is_lateral(ends):
             return f
-        own = torch.mm(values[0], _within(g, theta, ends)) * values[0]
+        own = torch.mm(values[0], _within(g, theta, ends)) * values[1]
         return (f - own.sum(1)) * 0.5
 
     def field(
@@ -88,7 +88,8 @@ class LowRank(Factor):
         }
         if not is_lateral(ends):
             return gradient
-        inside = torch.mm(values[0].T, values[0]) / chains * g.constant(1 - off_diagonal(ends[0]))
+        products = torch.mm(values[0].T, values[1]) / chains
+        inside = (products + products.T) * 0.5 * g.constant(1 - off_diagonal(ends[0]))
         return {
             f"weight.{n}": (gradient[f"weight.{n}"] - torch.mm(inside, theta[f"weight.{1 - n}"])) * 0.5 for n in (0, 1)
         }

@@ -72,6 +72,14 @@ class Normal(Family):
     precision: Annotated[float, Field(gt=0.0)] | Literal["learned"] = 1.0
     bias: Bias = "site"
 
+    def unheaded(self, recognition: bool) -> str | None:
+        """The log precision, on `~>` edges and where it is learned."""
+        if recognition:
+            return "a `~>` edge into a normal variable, whose head gives the log precision too,"
+        return (
+            "a `->` edge into a learned precision, which its head gives too," if self.precision == "learned" else None
+        )
+
     @property
     def support(self) -> str:
         """The values in words."""

@@ -8,7 +8,7 @@ from textwrap import wrap
 from gmc.compiler.graph import FactorGraph
 from gmc.compiler.pictures import style
 from gmc.compiler.pictures.looks import LOCK, PARTLY
-from gmc.compiler.pictures.names import gain_text, sweeps_text, update_text
+from gmc.compiler.pictures.names import gain_text, sweeps_text
 from gmc.compiler.pictures.pruned import idle_starts, left_out, unsent
 from gmc.compiler.pictures.timeline import Timeline
 from gmc.compiler.schedule import Schedule
@@ -49,7 +49,7 @@ def _filled(said: list[str], room: int) -> list[str]:
 
 def _facts(schedule: Schedule, timeline: Timeline) -> list[str]:
     chain = schedule.chain
-    update = f"update {chain.update} ({update_text(chain.update)})"
+    update = f"update {chain.rule} ({chain.rule.title})"
     if not schedule.blocks:
         return [update, "nothing to sweep: each draw reads only what is drawn before it", *map(gain_text, chain.gains)]
     sources = dict.fromkeys(n.source for n in timeline.nodes if n.phase == "start")

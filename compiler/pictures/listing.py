@@ -29,7 +29,7 @@ def schedule_json(graph: FactorGraph, schedule: Schedule) -> dict[str, Any]:
     return {
         "model": graph.model.name,
         "chain": chain.name,
-        "update": chain.update,
+        "update": str(chain.rule),
         "sweeps": _ramp(chain.sweeps),
         "stationary": law.holds,
         "why": law.text,

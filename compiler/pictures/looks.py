@@ -112,7 +112,7 @@ def message_look(message: Message, *, thin: bool) -> dict[str, str]:
 
 def message_label(message: Message) -> str:
     """The name of an edge that has one of its own, and the gain; '' where there is nothing to say."""
-    own = message.term.name != "_".join(v.name for v in message.term.ends) and message.target.phase != "once"
+    own = message.term.name != "_".join(message.term.edge.ends) and message.target.phase != "once"
     times = f"\N{MULTIPLICATION SIGN} {message.gain}" if message.gain else ""
     return " ".join(([message.term.name] if own and not message.once else []) + ([times] if times else []))
 

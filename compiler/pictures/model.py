@@ -13,7 +13,10 @@ from gmc.dsl.model import Variable
 
 
 def graph_dot(graph: FactorGraph) -> str:
-    """The model as DOT text: observed variables shaded, at the bottom; lateral terms as loops, those of third order as small squares."""
+    """The model as DOT text: observed variables shaded, at the bottom; lateral terms as loops, those of third order as small squares.
+
+    Directed edges are arrows, recognition edges dashed ones, all drawn from the lower variable to the upper one, so that both ways rank them alike.
+    """
     picture = style.picture("graph", graph.model.name, _title(graph))
     picture.attr("graph", rankdir="BT", nodesep="0.6", ranksep="0.75")
     for variable in graph.variables:
@@ -48,9 +51,10 @@ def _draw_variable(picture: Dot, variable: Variable) -> None:
 
 def _draw_term(picture: Dot, graph: FactorGraph, term: Term) -> None:
     ends = [variable.name for variable in term.ends]
-    tip = term.edge.doc or f"edge {term.name}: {' -- '.join(ends)} by {factor_text(term)}"
+    tip = term.edge.doc or f"edge {term.name}: {term.edge} by {factor_text(term)}"
     if len(ends) == 2:
-        picture.edge(ends[0], ends[1], label=style.beside(_lines(graph, term)), tooltip=tip, labeltooltip=tip)
+        tail, head, look = _arrow(term)
+        picture.edge(tail, head, label=style.beside(_lines(graph, term)), tooltip=tip, labeltooltip=tip, **look)
         return
     square = f"edge {term.name}"
     mark = f'<td port="at" bgcolor="{style.INK}" width="12" height="12" fixedsize="true"></td>'
@@ -62,8 +66,21 @@ def _draw_term(picture: Dot, graph: FactorGraph, term: Term) -> None:
         picture.edge(square, other, tail_port="at", tooltip=tip)
 
 
+def _arrow(term: Term) -> tuple[str, str, dict[str, str]]:
+    """The lower and the upper variable of a term of two ends, and its line."""
+    first, second = term.edge.ends
+    match term.edge.kind:
+        case "undirected":
+            return first, second, {}
+        case "directed":
+            return second, first, {"dir": "back", "arrowtail": "normal"}
+        case "recognition":
+            return first, second, {"dir": "forward", "arrowhead": "normal", "style": "dashed"}
+
+
 def _lines(graph: FactorGraph, term: Term) -> list[str]:
     """The term's name, factor and the shapes of its weights, or that it has none."""
     own = [shape_text(p.shape) for p in graph.parameters if p.owner == term.name and p.role == "weight"]
+    own += [f"bias {shape_text(p.shape)}" for p in graph.parameters if p.owner == term.name and p.role == "bias"]
     weights = ", ".join(own) or ("weights shared" if term.owner != term.name else "nothing to learn")
     return [style.bold(term.name), style.soft(factor_text(term)), style.soft(weights)]

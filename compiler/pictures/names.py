@@ -9,7 +9,7 @@ import numpy as np
 from gmc.compiler.graph import Term
 from gmc.compiler.region import Region
 from gmc.dsl.errors.phrases import plural
-from gmc.dsl.model import Clamp, Gain, Start, Update, Variable
+from gmc.dsl.model import Chain, Clamp, Gain, Start, Variable
 from gmc.dsl.vocabulary import Ramp
 
 FIRST = 4
@@ -79,14 +79,16 @@ def gain_text(gain: Gain) -> str:
     return said if gain.unless is None else f"{said} unless {gain.unless}"
 
 
-def update_text(update: Update) -> str:
-    """What is done at a site: `Gibbs sampling`, `mean field`."""
-    return {"sample": "Gibbs sampling", "mean": "mean field", "mode": "iterated conditional modes"}[update]
-
-
 def sweeps_text(sweeps: Ramp) -> str:
     """`1 sweep`, `50 sweeps`, `1 -> 20 sweeps`."""
     return plural(round(sweeps.start), "sweep") if sweeps.constant else f"{sweeps} sweeps"
+
+
+def sweep_text(chain: Chain) -> str:
+    """A written sweep as a .gm file writes it: `{v, z by x_z} then {x}`."""
+    by = dict(chain.by)
+    blocks = [[f"{n} by {by[n]}" if n in by else n for n in names] for names in chain.sweep or ()]
+    return " then ".join(f"{{{', '.join(names)}}}" for names in blocks)
 
 
 def factor_text(term: Term) -> str:

@@ -26,7 +26,8 @@ def unsent(graph: FactorGraph, schedule: Schedule) -> Iterator[Unsent]:
     """The messages of gain 0 that some draw would read."""
     for receiver in graph.variables:
         for term, slot in graph.touching(receiver.name):
-            if receiver.name in schedule.free and schedule.potency.silent(term, slot):
+            heard = schedule.potency.heard(term, slot) and receiver.name in schedule.free
+            if heard and schedule.potency.muted(term, slot):
                 senders = tuple(end.name for n, end in enumerate(term.ends) if n != slot)
                 yield Unsent(term, senders, receiver.name)
 

@@ -21,7 +21,8 @@ from gmc.compiler.pictures.timeline import fold
 from gmc.compiler.region import Region, sites_of
 from gmc.compiler.schedule import Schedule, neighbours
 from gmc.compiler.stationary import stationarity
-from gmc.dsl.model import Clamp, Gain
+from gmc.compiler.tempering import tempering
+from gmc.dsl.model import Chain, Clamp, Gain
 
 _HEADS = {"opening": "pass 0", "sweep": "sweep", "deferred": "after"}
 
@@ -29,10 +30,12 @@ _HEADS = {"opening": "pass 0", "sweep": "sweep", "deferred": "after"}
 def schedule_text(graph: FactorGraph, schedule: Schedule) -> str:
     """The schedule for a terminal, a line a draw; ends with a newline."""
     chain = schedule.chain
-    lines = [f"chain {chain.name} of {graph.model.name}: {sweeps_text(chain.sweeps)}, update {chain.update}"]
+    most = "at most " if chain.rule.stops else ""
+    lines = [f"chain {chain.name} of {graph.model.name}: {most}{sweeps_text(chain.sweeps)}, update {chain.rule}"]
     lines.append(f"  {'law':<8} {stationarity(graph, schedule).text}")
     lines += [_clamp(graph, clamp) for clamp in chain.clamps]
     lines += [_line("start", ", ".join(start.variables), f"from {start_source(start)}") for start in chain.starts]
+    lines += _tempered(chain)
     lines += [_gain(gain) for gain in chain.gains]
     for gate in schedule.gates:
         looked = {gate.condition.of, *neighbours(graph, gate.condition.of)}
@@ -57,6 +60,16 @@ def _clamp(graph: FactorGraph, clamp: Clamp) -> str:
     source = clamp_source(clamp) if clamp.constant is not None else f"from {clamp_source(clamp)}"
     drawn = ", the rest is drawn" if clamp.observed else ""
     return _line("clamp", part_name(region), f"{source}{drawn}; {type_text(variable)}, {count_text(region)}")
+
+
+def _tempered(chain: Chain) -> list[str]:
+    """How temperatures move a chain, if they do."""
+    start = tempering(chain)
+    if start is None:
+        return []
+    what = f"{start.temperatures} from {start.least:g} to 1"
+    how = "neighbours exchange states before each sweep" if start.exchanges else "led up and down before each sweep"
+    return [_line("tempered", what, f"inverse temperatures; {how}")]
 
 
 def _gain(gain: Gain) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from gmc.dsl.vocabulary import Kind, Nested, Ramp, Reference, Word
+from gmc.dsl.vocabulary import Conditional, Kind, Nested, Ramp, Reference, Word
 
 Referred = Literal["chain", "variable", "edge", "net", "objective"]
 """What an argument can name."""
@@ -21,6 +21,7 @@ _SORTS: dict[type, str] = {
     str: "a string",
     Path: "a string",
     Ramp: "a number or `a -> b`",
+    Conditional: "names on both sides of a bar, as in `y | v` or `(y, z) | v`",
 }
 
 
@@ -49,7 +50,8 @@ class Argument:
     def sorts(self) -> tuple[str, ...]:
         """What it takes, in words."""
         named = [f"`{choice}`" for choice in self.choices]
-        named += [f"the name of {_article(what)}" for what in self.references]
+        # of a conditional they are those of the names on its sides
+        named += [f"the name of {_article(what)}" for what in self.references if not self.takes(Conditional)]
         named += [_article(kind) for kind in self.kinds]
         plain = [_SORTS[t] for t in self.types if t in _SORTS and not (t is str and self.references)]
         if "a number or `a -> b`" in plain:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 from gmc.dsl import model, syntax
 from gmc.dsl.check import parts, values
+from gmc.dsl.check.bind import UPDATE, bind
 from gmc.dsl.check.context import Context
 from gmc.dsl.check.gains import check_gains
-from gmc.dsl.check.starts import check_starts
+from gmc.dsl.check.kernels import check_kernels, check_named
+from gmc.dsl.check.starts import check_starts, refuse_starts
 from gmc.dsl.check.surroundings import Held, Surroundings, free_variables
 from gmc.dsl.check.sweeps import check_sweep
 from gmc.dsl.errors import chains as errors
@@ -18,7 +20,7 @@ from gmc.dsl.errors import names as name_errors
 from gmc.dsl.errors import unsupported
 from gmc.dsl.errors import values as value_errors
 from gmc.dsl.source import Span
-from gmc.dsl.vocabulary import Ramp
+from gmc.dsl.vocabulary import Ramp, UpdateWord
 
 I = TypeVar("I", bound=syntax.ChainItem)  # noqa: E741  an item
 
@@ -33,14 +35,21 @@ def check_chain(context: Context, tree: syntax.Chain, around: Surroundings) -> m
     # where something is wrong, what is free, or which messages are sent, is not sure, and a sweep would be blamed for it
     sure = not context.errors_since(mark)
     written = _single(context, tree, syntax.Sweep)
-    sweep = check_sweep(context, written, around.graph, held.free, gains) if sure else None
+    named = check_named(context, written, around)
+    sure = sure and not context.errors_since(mark)
+    kernels = check_kernels(context, tree.name.span, held, around, named) if sure and around.whole else {}
+    sweep = check_sweep(context, written, around.graph, held.free, gains, kernels) if sure else None
     sweeps = _sweeps(context, tree)
-    update = _update(context, tree)
+    rule = _rule(context, tree)
     _refuse_modeless(context, tree, held, around)
-    if context.errors_since(mark) or sweeps is None or update is None:
+    if context.errors_since(mark) or sweeps is None or rule is None:
         return None
     doc = tree.docstring.value if tree.docstring else None
-    return model.Chain(tree.name.text, held.clamps, starts, sweep, sweeps, update, tree.span, doc, gains)
+    by = tuple(named.items())
+    chain = model.Chain(tree.name.text, held.clamps, starts, sweep, sweeps, rule, tree.span, doc, gains, by)
+    if around.whole:
+        refuse_starts(context, chain, around.graph)
+    return None if context.errors_since(mark) else chain
 
 
 def refuse_circles(context: Context, chains: Sequence[syntax.Chain]) -> bool:
@@ -185,25 +194,26 @@ def _whole(context: Context, expr: syntax.Expr, ramp: Ramp | None) -> Ramp | Non
     return ramp
 
 
-def _update(context: Context, tree: syntax.Chain) -> model.Update | None:
+def _rule(context: Context, tree: syntax.Chain) -> UpdateWord | None:
     item = _single(context, tree, syntax.Update)
-    if item is None:
-        return "sample"
-    known: tuple[model.Update, ...] = get_args(model.Update)
-    for update in known:
-        if item.mode.text == update:
-            return update
-    context.add(errors.unknown_update(item.mode.span, item.mode.text, known))
-    return None
+    rule = syntax.Name("sample", tree.span) if item is None else item.rule
+    name = rule if isinstance(rule, syntax.Name) else rule.name
+    known = context.vocabulary.names("update")
+    if name.text not in known:
+        context.add(errors.unknown_update(name.span, name.text, known))
+        return None
+    bound = bind(context, rule, UPDATE)
+    return None if bound is None else bound.word
 
 
 def _refuse_modeless(context: Context, tree: syntax.Chain, held: Held, around: Surroundings) -> None:
     """`update mode` of a free variable that has no mode."""
     for item in _items(tree, syntax.Update):
-        for variable in around.graph.variables if item.mode.text == "mode" else ():
+        name = item.rule if isinstance(item.rule, syntax.Name) else item.rule.name
+        for variable in around.graph.variables if name.text == "mode" else ():
             why = variable.family.modeless
             if why is not None and variable.sites and variable.name in held.free:
-                context.add(errors.no_mode(item.mode.span, variable.name, why, variable.span))
+                context.add(errors.no_mode(name.span, variable.name, why, variable.span))
 
 
 def _items(tree: syntax.Chain, kind: type[I]) -> Iterator[I]:

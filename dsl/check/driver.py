@@ -176,6 +176,7 @@ def _stages(
         context.add(train_errors.no_data(trees[0].span, train.stage_name(trees[0])))
     else:
         train.refuse_nothing_to_clamp_to(context, stages, around)
+        train.refuse_nothing_to_read(context, stages, around)
         train.note_unwatched(context, trees, right.data)
     if len(stages) == len(trees):
         train.warn_of_untrained(context, stages, right.model)

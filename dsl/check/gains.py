@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gmc.dsl import model, syntax
 from gmc.dsl.check import values
@@ -23,9 +23,21 @@ def check_gains(context: Context, tree: syntax.Chain, held: Held, around: Surrou
     return tuple(gain for item in items if (gain := _gain(context, item, held, around)) is not None)
 
 
-def meet(gains: Sequence[model.Gain], edge: model.Edge, a: str, b: str) -> bool:
-    """Whether an edge sends one of two of its ends a message, so that they cannot be drawn at once."""
-    return any(not any(_silences(gain, edge, end) for gain in gains) for end in (a, b))
+def meet(
+    gains: Sequence[model.Gain], edge: model.Edge, a: str, b: str, kernels: Mapping[str, model.Edge] | None = None
+) -> bool:
+    """Whether an edge sends one of two of its ends a message, so that they cannot be drawn at once; `kernels` are the `~>` edges by what they draw."""
+    return any(
+        is_heard(edge, end, kernels or {}) and not any(_silences(gain, edge, end) for gain in gains) for end in (a, b)
+    )
+
+
+def is_heard(edge: model.Edge, receiver: str, kernels: Mapping[str, model.Edge]) -> bool:
+    """Whether the draw of an end reads the edge: one drawn by a `~>` edge reads that edge alone, any other what the joint sends it."""
+    kernel = kernels.get(receiver)
+    if kernel is not None:
+        return kernel.name == edge.name
+    return edge.kind != "recognition" and edge.speaks(receiver)
 
 
 def _silences(gain: model.Gain, edge: model.Edge, receiver: str) -> bool:
@@ -98,7 +110,7 @@ def _look_up(context: Context, item: syntax.Potent | syntax.Impotent, around: Su
 
 def _receivers(graph: model.Model, name: str) -> tuple[str, ...]:
     """The variables to which one sends messages, in the order of declaration; itself, where it has a lateral edge."""
-    found = {other for edge in graph.edges if name in edge.ends for other in _others(edge, name)}
+    found = {o for edge in graph.edges if name in edge.ends for o in _others(edge, name) if edge.speaks(o)}
     return tuple(v.name for v in graph.variables if v.name in found)
 
 
@@ -132,7 +144,8 @@ def _gate(context: Context, tree: syntax.Comparison, held: Held, around: Surroun
 def _warn_of_no_effect(context: Context, gain: model.Gain, held: Held, graph: model.Model) -> None:
     """A gain that scales nothing, because nothing is joined to its variable or all that receive its messages are clamped."""
     if gain.edge is not None:
-        receivers = tuple(dict.fromkeys(graph.edge(gain.edge).ends))
+        edge = graph.edge(gain.edge)
+        receivers = tuple(dict.fromkeys(end for end in edge.ends if edge.speaks(end)))
     elif gain.target is not None:
         receivers = (gain.target,)
     else:

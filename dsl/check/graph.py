@@ -10,9 +10,10 @@ from gmc.dsl.check import values
 from gmc.dsl.check.arguments import arguments
 from gmc.dsl.check.bind import FACTOR, FAMILY, Bound, bind
 from gmc.dsl.check.context import Context
-from gmc.dsl.coupling import Refusal, rule
+from gmc.dsl.coupling import Refusal, headless, rule
 from gmc.dsl.errors import graph as errors
 from gmc.dsl.errors import unsupported
+from gmc.dsl.kernels import directed_circle
 from gmc.dsl.source import Span
 from gmc.dsl.vocabulary import FactorWord
 
@@ -41,6 +42,7 @@ def check_model(context: Context, tree: syntax.Model) -> tuple[model.Model, bool
     _refuse_tie_problems(context, built, by_name)
     _refuse_duplicates(context, built)
     edges = tuple(item.edge for item in built)
+    _refuse_circles(context, model.Model(tree.name.text, variables, edges, tree.span))
     if not any(isinstance(item, syntax.Variable) for item in tree.items):
         context.add(errors.no_variables(tree.name.span, tree.name.text))
     doc = tree.docstring.value if tree.docstring else None
@@ -91,23 +93,20 @@ def _variable(context: Context, tree: syntax.Variable) -> Iterator[model.Variabl
 
 
 def _edge(context: Context, tree: syntax.Edge, variables: Mapping[str, model.Variable]) -> Iterator[_Built]:
-    if not isinstance(tree, syntax.UndirectedEdge):
-        arrow = "`->`" if isinstance(tree, syntax.DirectedEdge) else "`~>`"
-        context.add(unsupported.form(tree.span, f"an edge with {arrow}"))
-        for end in _ends(tree):
-            context.scope.is_a(end, "variable")
+    written = _ends(tree)
+    known = [context.scope.is_a(end, "variable") for end in written]
+    fits = _arity_fits(context, tree) if isinstance(tree, syntax.UndirectedEdge) else _single_ends(context, tree)
+    if not fits and not isinstance(tree, syntax.UndirectedEdge):  # what `by` names may be a net
         return
-    known = [context.scope.is_a(end, "variable") for end in tree.ends]
-    fits = _arity_fits(context, tree)
     factor = bind(context, tree.by or syntax.Name(DEFAULT_FACTOR, tree.span), FACTOR)
     if factor is None or not all(known) or not fits:
         return
-    count = len(tree.ends)
+    count = len(written)
     if count not in factor.word.arities:
         takers = [w.word for w in context.vocabulary.words() if issubclass(w, FactorWord) and count in w.arities]
         context.add(errors.factor_arity(factor.span, factor.word.word, count, takers))
         return
-    ends = [variables[end.text] for end in tree.ends if end.text in variables]
+    ends = [variables[end.text] for end in written if end.text in variables]
     if len(ends) != count:
         return
     why = factor.word.mismatch(ends)
@@ -115,16 +114,75 @@ def _edge(context: Context, tree: syntax.Edge, variables: Mapping[str, model.Var
         related = [(v.span, v.name) for v in dict.fromkeys(ends)]
         context.add(errors.factor_mismatch(factor.span, factor.word.word, why, related))
         return
-    refused = rule(ends, factor.word)
+    if not _has_law(context, tree, ends, factor.word):
+        return
+    doc = tree.docstring.value if tree.docstring else None
+    names = tuple(v.name for v in ends)
+    kind = _kind(tree)
+    targets = () if kind == "undirected" else names[-1:]
+    yield _Built(model.Edge(written_name(tree)[0], names, factor.word, tree.span, doc, kind, targets), factor)
+
+
+def _kind(tree: syntax.Edge) -> model.EdgeKind:
+    match tree:
+        case syntax.UndirectedEdge():
+            return "undirected"
+        case syntax.DirectedEdge():
+            return "directed"
+        case syntax.RecognitionEdge():
+            return "recognition"
+
+
+def _has_law(context: Context, tree: syntax.Edge, ends: Sequence[model.Variable], factor: FactorWord) -> bool:
+    """Whether there is a law whatever the weights, or for weights that training keeps; a diagnostic where there is none."""
+    if not isinstance(tree, syntax.UndirectedEdge):
+        return _has_head(context, tree, ends[-1])
+    refused = rule(ends, factor)
     if isinstance(refused, Refusal):
         unbounded = [end for end, variable in zip(tree.ends, ends, strict=True) if variable.family.tail != "bounded"]
         span = unbounded[0].span.to(unbounded[-1].span)
         names = [end.text for end in unbounded]
         context.add(errors.unbounded_coupling(span, names, refused.reason, refused.help))
-        return
-    name = written_name(tree)[0]
-    doc = tree.docstring.value if tree.docstring else None
-    yield _Built(model.Edge(name, tuple(v.name for v in ends), factor.word, tree.span, doc), factor)
+    return not isinstance(refused, Refusal)
+
+
+def _has_head(context: Context, tree: syntax.DirectedEdge | syntax.RecognitionEdge, target: model.Variable) -> bool:
+    """Whether a linear map gives the law of what an edge draws; a diagnostic where it does not, or not alone."""
+    place = _ends(tree)[-1].span
+    more = target.family.unheaded(isinstance(tree, syntax.RecognitionEdge))
+    why = headless(target)
+    if more is not None:
+        context.add(unsupported.form(place, more))
+    elif why is not None:
+        context.add(errors.no_head(place, written_name(tree)[0], target.name, why, target.span))
+    return more is None and why is None
+
+
+def _single_ends(context: Context, tree: syntax.DirectedEdge | syntax.RecognitionEdge) -> bool:
+    """Whether a `->` or `~>` edge leads from one variable to another, without a net; what else the language has is not supported yet."""
+    arrow = "->" if isinstance(tree, syntax.DirectedEdge) else "~>"
+    ends = _ends(tree)
+    joined = isinstance(tree, syntax.RecognitionEdge) and tree.joined
+    if len(ends) > 2 or joined:
+        what = "into a joined pair" if joined else "between several variables"
+        context.add(unsupported.form(tree.span, f"one `{arrow}` edge {what}"))
+        return False
+    net = None if tree.by is None else tree.by if isinstance(tree.by, syntax.Name) else tree.by.name
+    declared = None if net is None else context.scope.get(net.text)
+    if net is not None and declared is not None and declared.what == "net":
+        context.add(unsupported.form(net.span, f"a net on a `{arrow}` edge"))
+        return False
+    if ends[0].text == ends[1].text:
+        context.add(errors.directed_circle(tree.span, (), ends[0].text))
+        return False
+    return True
+
+
+def _refuse_circles(context: Context, graph: model.Model) -> None:
+    """What `->` edges draw does not come before what it is drawn from."""
+    circle = directed_circle(graph)
+    if circle:
+        context.add(errors.directed_circle(circle[0].span, [(edge.span, str(edge)) for edge in circle], None))
 
 
 def _arity_fits(context: Context, tree: syntax.UndirectedEdge) -> bool:
@@ -142,9 +200,10 @@ def _arity_fits(context: Context, tree: syntax.UndirectedEdge) -> bool:
 
 def _refuse_duplicates(context: Context, edges: Sequence[_Built]) -> None:
     """Two equal terms between the same variables are one with a double gradient: surely a slip."""
-    seen: dict[tuple[tuple[str, ...], str], _Built] = {}
+    seen: dict[tuple[tuple[str, ...], str, str], _Built] = {}
     for built in edges:
-        key = (tuple(sorted(built.edge.ends)), repr((type(built.edge.factor), built.edge.factor)))
+        ends = built.edge.ends if built.edge.targets else tuple(sorted(built.edge.ends))
+        key = (ends, built.edge.kind, repr((type(built.edge.factor), built.edge.factor)))
         first = seen.setdefault(key, built)
         if first is not built and first.edge.span != built.edge.span:
             name, factor = first.edge.name, built.edge.factor.word
@@ -162,7 +221,9 @@ def _refuse_tie_problems(context: Context, edges: Sequence[_Built], variables: M
         elif target in by_name:
             here, there = ([_described(variables[end]) for end in by_name[n].edge.ends] for n in (name, target))
             other = by_name[target].edge
-            if here != there or built.edge.lateral != other.lateral:
+            # the head of a directed edge may be the transpose of another's
+            fits = here == there or (bool(built.edge.targets) and here == there[::-1])
+            if not fits or built.edge.lateral != other.lateral:
                 context.add(errors.tie_mismatch(span, target, here, there, other.span))
 
 

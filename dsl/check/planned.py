@@ -9,7 +9,7 @@ from gmc.dsl.vocabulary import Kind
 
 WORDS: dict[Kind, frozenset[str]] = {
     "family": frozenset({"logistic_mixture"}),
-    "objective": frozenset({"adversarial", "autoencoder", "cd", "elbo", "layerwise", "vimco"}),
+    "objective": frozenset({"adversarial", "autoencoder", "elbo", "vimco"}),
 }
 """By kind. Layers, relaxations and losses occur only in forms that are refused whole."""
 

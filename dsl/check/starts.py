@@ -44,6 +44,13 @@ def check_starts(context: Context, tree: syntax.Chain, held: Held, around: Surro
     return tuple(found)
 
 
+def refuse_starts(context: Context, chain: model.Chain, graph: model.Model) -> None:
+    """Diagnostics of starts that do not go with the rest of their chain."""
+    for start in chain.starts:
+        for problem in start.source.problems(chain, graph) if isinstance(start.source, StartWord) else ():
+            context.add(errors.start_refused(start.span, problem.message, problem.help, problem.related))
+
+
 @dataclass(frozen=True, slots=True)
 class _Lines:
     """The start lines of a chain: which variables they name, and where each is named first."""

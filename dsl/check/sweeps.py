@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gmc.dsl import model, syntax
 from gmc.dsl.check.context import Context
 from gmc.dsl.check.gains import meet
 from gmc.dsl.errors import chains as errors
 from gmc.dsl.errors import names as name_errors
-from gmc.dsl.errors import unsupported
 
 
 def check_sweep(
@@ -18,14 +17,15 @@ def check_sweep(
     graph: model.Model,
     free: frozenset[str],
     gains: Sequence[model.Gain],
+    kernels: Mapping[str, model.Edge],
 ) -> tuple[tuple[str, ...], ...] | None:
-    """The blocks of a written sweep; None where there is none or, with diagnostics, where it is wrong."""
+    """The blocks of a written sweep; `kernels` are the `~>` edges by what they draw. None where there is none or, with diagnostics, where it is wrong."""
     if tree is None:
         return None
     mark = context.mark
     blocks = [tuple(_names(context, block, graph, free)) for block in tree.blocks]
     for block in tree.blocks:
-        _refuse_inner_edges(context, block, graph, gains)
+        _refuse_inner_edges(context, block, graph, gains, kernels)
     drawn = {name for block in blocks for name in block}
     missed = [v.name for v in graph.variables if v.name in free - drawn]
     if missed and not context.errors_since(mark):
@@ -39,8 +39,6 @@ def _names(context: Context, block: syntax.Block, graph: model.Model, free: froz
     sites = {v.name: v.sites for v in graph.variables}
     for update in block.updates:
         name = update.name
-        if update.by is not None:
-            context.add(unsupported.form(update.span, "`VARIABLE by EDGE` in a sweep"))
         if not context.scope.is_a(name, "variable"):
             continue
         if name.text in seen:
@@ -52,14 +50,20 @@ def _names(context: Context, block: syntax.Block, graph: model.Model, free: froz
             yield name.text
 
 
-def _refuse_inner_edges(context: Context, block: syntax.Block, graph: model.Model, gains: Sequence[model.Gain]) -> None:
+def _refuse_inner_edges(
+    context: Context,
+    block: syntax.Block,
+    graph: model.Model,
+    gains: Sequence[model.Gain],
+    kernels: Mapping[str, model.Edge],
+) -> None:
     """Two different ends of one edge cannot be drawn at once where one depends on the other."""
     places = {update.name.text: update.name.span for update in reversed(block.updates)}
     told: set[frozenset[str]] = set()
     for edge in graph.edges:
         inside = [end for end in dict.fromkeys(edge.ends) if end in places]
         for at, second in enumerate(inside):
-            other = next((end for end in inside[:at] if meet(gains, edge, end, second)), None)
+            other = next((end for end in inside[:at] if meet(gains, edge, end, second, kernels)), None)
             if other is None or {other, second} in told:
                 continue
             told.add(frozenset((other, second)))

@@ -9,13 +9,12 @@ from typing import TypeVar
 from gmc.dsl import model, syntax
 from gmc.dsl.check import values
 from gmc.dsl.check.arguments import arguments
-from gmc.dsl.check.bind import METRIC, OPTIMIZER, bind
+from gmc.dsl.check.bind import METRIC, OPTIMIZER, STOP, bind
 from gmc.dsl.check.context import Context
 from gmc.dsl.errors import names as name_errors
 from gmc.dsl.errors import objectives as errors
-from gmc.dsl.errors import unsupported
 from gmc.dsl.source import Span
-from gmc.dsl.vocabulary import ExpectationWord, MetricWord, Word
+from gmc.dsl.vocabulary import ExpectationWord, MetricWord, StopWord, Word
 
 UNNAMED = "train"
 """The name of a stage that has none."""
@@ -45,16 +44,16 @@ def check_stage(context: Context, tree: syntax.Train, around: Trained) -> model.
     if not lines and not any(isinstance(item, syntax.Minimize) for item in tree.items):
         context.add(errors.missing_item(_head(tree), stage_name(tree), "minimize"))
     _refuse_shared(context, tree, around.graph)
-    for item in _items(tree, syntax.Stop):
-        context.add(unsupported.form(item.span, "`stop`"))
     batch = _count(context, tree, _single(context, tree, syntax.Batch), "batch")
     epochs = _count(context, tree, _single(context, tree, syntax.Epochs), "epochs")
     watch, every = _watch(context, tree)
+    stop = _stop(context, tree)
+    _refuse_unbounded(context, tree, lines, around.graph)
     if context.errors_since(mark) or batch is None or epochs is None or every is None:
         return None
     minimize = tuple(line for line in lines if line is not None)
     doc = tree.docstring.value if tree.docstring else None
-    return model.Stage(stage_name(tree), minimize, batch, epochs, watch, every, tree.span, doc)
+    return model.Stage(stage_name(tree), minimize, batch, epochs, watch, every, tree.span, doc, stop)
 
 
 def refuse_repeated(context: Context, trees: Sequence[syntax.Train]) -> None:
@@ -74,6 +73,19 @@ def refuse_nothing_to_clamp_to(context: Context, stages: Iterable[model.Stage], 
         for line in stage.minimize:
             for name in _used(line, stage, around):
                 _refuse_unfed(context, around.chains[name], stage, line, around, told)
+
+
+def refuse_nothing_to_read(context: Context, stages: Iterable[model.Stage], around: Trained) -> None:
+    """What a stage's objectives read of rows themselves has training rows."""
+    if around.columns is None:
+        return
+    told: set[tuple[Span, str]] = set()
+    lines = [line for stage in stages for line in stage.minimize if line.objective in around.objectives]
+    for line, term in ((each, term) for each in lines for term in around.objectives[each.objective].terms):
+        for name in term.objective.reads(around.graph):
+            if name not in around.columns and (term.span, name) not in told:
+                told.add((term.span, name))
+                context.add(errors.nothing_to_read(term.span, name, term.objective.word, line.span))
 
 
 def warn_of_untrained(context: Context, stages: Sequence[model.Stage], graph: model.Model) -> None:
@@ -135,7 +147,10 @@ def _used(line: model.Minimize, stage: model.Stage, around: Trained) -> list[str
     """The chains that a line's objective and its stage's metrics run, with those that they need."""
     objective = around.objectives.get(line.objective)
     waiting = [name for term in (objective.terms if objective else ()) for name in term.objective.chains()]
-    waiting += [name for metric in stage.watch for name in chains_named(metric)]
+    for metric in stage.watch:
+        waiting += chains_named(metric)
+        for goal in (around.objectives[name] for name in objectives_named(metric) if name in around.objectives):
+            waiting += [name for term in goal.terms for name in term.objective.chains()]
     used: dict[str, None] = {}
     while waiting:
         name = waiting.pop(0)
@@ -156,6 +171,11 @@ def chains_named(word: Word) -> Iterator[str]:
                 yield item.under
             elif isinstance(item, str):
                 yield item
+
+
+def objectives_named(word: Word) -> Iterator[str]:
+    """The objectives that a word's arguments name."""
+    return (getattr(word, a.field) for a in arguments(type(word)) if "objective" in a.references)
 
 
 def _refuse_unfed(
@@ -183,11 +203,39 @@ def _watch(context: Context, tree: syntax.Train) -> tuple[tuple[MetricWord, ...]
     return tuple(each.word for each in bound if each is not None), every
 
 
+def _stop(context: Context, tree: syntax.Train) -> StopWord | None:
+    """The rule of `stop`, which needs a metric to go by."""
+    item = _single(context, tree, syntax.Stop)
+    if item is None:
+        return None
+    bound = bind(context, item.rule, STOP)
+    if not any(isinstance(other, syntax.Watch) for other in tree.items):
+        context.add(errors.nothing_to_stop_by(item.span, stage_name(tree), watches=False))
+    return None if bound is None else bound.word
+
+
+def _refuse_unbounded(
+    context: Context, tree: syntax.Train, lines: Sequence[model.Minimize | None], graph: model.Model
+) -> None:
+    """A bound on the incoming weights of each unit, and edges that have none."""
+    named = {name.text for item in _items(tree, syntax.Minimize) for name in item.of}
+    for line, item in zip(lines, _items(tree, syntax.Minimize), strict=True):
+        if line is None or not line.optimizer.bounds_units:
+            continue
+        for edge in graph.edges:
+            mine = edge.name in line.of if line.of else edge.name not in named
+            if mine and _untrainable(edge) is None and not edge.factor.fan_in(graph.ends(edge)):
+                context.add(errors.no_units(item.optimizer.span, edge.name, edge.factor.word, edge.span))
+
+
 def note_unwatched(context: Context, trees: Iterable[syntax.Train], data: model.Data | None) -> None:
-    """Metrics are measured on the valid split; without one there is nothing to measure."""
+    """Metrics are measured on the valid split; without one there is nothing to measure, nor to stop by."""
     if data is not None and not any(binding.split == "valid" for binding in data.bindings):
         for tree in trees:
-            for item in _items(tree, syntax.Watch):
+            watched, stops = list(_items(tree, syntax.Watch)), list(_items(tree, syntax.Stop))
+            for stop in stops if watched else ():
+                context.add(errors.nothing_to_stop_by(stop.span, stage_name(tree), watches=True))
+            for item in () if stops else watched:
                 context.add(errors.nothing_to_watch(item.span, stage_name(tree)))
 
 

@@ -168,3 +168,32 @@ def start_misfit(span: Span, name: str, start: str, why: str, declared: Span) ->
     """A registered start that a variable's type or shape cannot take."""
     related = (Related(declared, f"`{name}` is declared here"),)
     return Finding(f"`{name}` cannot start from `{start}`: {why}", None, related)
+
+
+@diagnostic("GM434", "start does not go with the chain")
+def start_refused(span: Span, message: str, help: str | None, related: Sequence[tuple[Span, str]]) -> Finding:
+    """A registered start that does not go with what else the chain says."""
+    return Finding(message, help, tuple(Related(place, text) for place, text in related))
+
+
+@diagnostic("GM431", "no kernel")
+def no_kernel(span: Span, chain: str, name: str, reasons: Sequence[tuple[Span, str]], help: str) -> Finding:
+    """A free variable that neither a `~>` edge nor the joint draws."""
+    related = tuple(Related(place, text) for place, text in reasons)
+    return Finding(f"nothing draws `{name}` in `{chain}`", help, related)
+
+
+@diagnostic("GM432", "several kernels")
+def several_kernels(span: Span, chain: str, name: str, edges: Sequence[tuple[Span, str]]) -> Finding:
+    """A free variable that more than one `~>` edge could draw."""
+    names = [edge for _, edge in edges]
+    help = f"name one in a written sweep: `{{{name} by {names[0]}}}`"
+    related = tuple(Related(place, f"`{edge}` is here") for place, edge in edges)
+    return Finding(f"{all_of(quoted(names))} could each draw `{name}` in `{chain}`", help, related)
+
+
+@diagnostic("GM433", "named edge does not draw the variable")
+def no_kernel_of(span: Span, name: str, edge: str, declared: Span, choices: Sequence[str]) -> Finding:
+    """`VARIABLE by EDGE` where the edge is no `~>` edge into the variable."""
+    help = f"{one_of(quoted(choices))} can draw it" if choices else f"leave `by {edge}` out: then the joint draws it"
+    return Finding(f"`{edge}` is no `~>` edge into `{name}`", help, (Related(declared, f"`{edge}` is here"),))

@@ -85,3 +85,24 @@ def unbounded_coupling(span: Span, names: Sequence[str], reason: str, help: str)
     """An edge between variables whose values have no bound, whatever weights of which might leave no normalisable law."""
     who = "itself" if len(set(names)) == 1 else all_of(quoted(list(dict.fromkeys(names))[1:]))
     return Finding(f"`{names[0]}` joined to {who} may have no normalisable law: {reason}", help)
+
+
+@diagnostic("GM341", "directed circle")
+def directed_circle(span: Span, circle: Sequence[tuple[Span, str]], name: str | None) -> Finding:
+    """`->` edges that lead back to where they begin, perhaps by way of `--` edges; or a `~>` edge of one variable."""
+    if name is not None:
+        return Finding(f"`{name}` would be drawn from itself", "join it to another variable")
+    if len(circle) == 1:
+        message = f"the ends of `{circle[0][1]}` are also joined by `--` edges, so that neither comes before the other"
+    else:
+        message = f"these edges lead back to where they begin: {', '.join(f'`{text}`' for _, text in circle)}"
+    related = tuple(Related(s, f"`{text}`") for s, text in circle[1:])
+    return Finding(message, "let one of them be a `~>` edge, which is no part of the joint, or remove it", related)
+
+
+@diagnostic("GM342", "no head for this type")
+def no_head(span: Span, edge: str, target: str, why: str, declared: Span) -> Finding:
+    """A `->` or `~>` edge into a variable whose type has no linear head for it."""
+    return Finding(
+        f"`{edge}` cannot draw `{target}`: {why}", None, (Related(declared, f"`{target}` is declared here"),)
+    )

@@ -83,6 +83,16 @@ def nothing_to_clamp_to(span: Span, name: str, chain: str, stage: str, user: Spa
     )
 
 
+@diagnostic("GM520", "nothing to read")
+def nothing_to_read(span: Span, name: str, word: str, user: Span) -> Finding:
+    """A variable whose rows an objective reads, and that has no training rows."""
+    return Finding(
+        f"`{word}` reads `{name}`, and the data have no training rows for it",
+        f"write `{name} = COLUMN` in the data statement",
+        (Related(user, "minimized here"),),
+    )
+
+
 @diagnostic("GM516", "parameter never trained", Severity.WARNING)
 def never_trained(span: Span, name: str) -> Finding:
     """A variable or an edge whose parameters no stage changes."""
@@ -95,4 +105,28 @@ def nothing_to_watch(span: Span, stage: str) -> Finding:
     return Finding(
         f"`{stage}` watches metrics of the valid split, and the data have none: nothing is measured",
         "add lines such as `valid VAR = COLUMN` to the data statement, or leave out `watch`",
+    )
+
+
+@diagnostic("GM518", "nothing to stop by")
+def nothing_to_stop_by(span: Span, stage: str, watches: bool) -> Finding:
+    """`stop` in a stage that watches no metric, or in a file whose data have no valid split to watch it on."""
+    if not watches:
+        return Finding(
+            f"`{stage}` stops by the first metric that it watches, and it watches none",
+            "add `watch pseudo`, or another metric",
+        )
+    return Finding(
+        f"`{stage}` stops by a metric of the valid split, and the data have none",
+        "add lines such as `valid VAR = COLUMN` to the data statement, or leave out `stop`",
+    )
+
+
+@diagnostic("GM519", "weights of no single unit")
+def no_units(span: Span, edge: str, factor: str, declared: Span) -> Finding:
+    """`max_norm` on an edge whose weights do not belong to one unit each."""
+    return Finding(
+        f"this bounds the incoming weights of each unit, and those of `{edge}` (`{factor}`) do not belong to single units",
+        f"leave out `max_norm`, or give `{edge}` a line of its own: `minimize OBJECTIVE of {edge} using ...`",
+        (Related(declared, f"`{edge}` is declared here"),),
     )

@@ -17,7 +17,9 @@ _KINDS = {
     "transform": "transform",
     "source": "data source",
     "start": "start",
+    "update": "update",
     "metric": "metric",
+    "stop": "stopping rule",
 }
 
 

@@ -40,7 +40,7 @@ class Loss(Metric):
         """The mean over the rows.
 
         Raises:
-            TooLarge: it reads what the rows do not have.
+            TooLarge: it reads what the rows do not have, or trains one part of the model after the other.
         """
         import torch
 
@@ -52,6 +52,8 @@ class Loss(Metric):
             if name not in data.variables or data.gaps(name) is not None:
                 raise TooLarge(f"`{self.goal}` reads `{name}`, which not all of these rows have")
         descents = compiled.descents(self.goal)
+        if any(descent.phases > 1 for descent in descents):
+            raise TooLarge(f"`{self.goal}` trains one part of the model after the other, and has no loss of the whole")
         engine = Engine(compiled, params, 0, "watch", wanted(compiled, {self.goal: descents}))
         works = Works(engine, Marginals(compiled))
         for module in (module for descent in descents for module in descent.graphs.values()):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gmc.runtime.model import Model as Model
     from gmc.runtime.model import Picture as Picture
     from gmc.runtime.predicting import Prediction as Prediction
+    from gmc.runtime.probe import Probe as Probe
     from gmc.runtime.run import Run as Run
     from gmc.runtime.sampling import Samples as Samples
     from gmc.runtime.sampling import Stream as Stream
@@ -37,6 +38,7 @@ __all__ = [
     "Model",
     "Picture",
     "Prediction",
+    "Probe",
     "Progress",
     "Run",
     "Samples",
@@ -54,6 +56,7 @@ _HOMES = {
     "Model": "gmc.runtime.model",
     "Picture": "gmc.runtime.model",
     "Prediction": "gmc.runtime.predicting",
+    "Probe": "gmc.runtime.probe",
     "Progress": "gmc.runtime.training",
     "Run": "gmc.runtime.run",
     "Samples": "gmc.runtime.sampling",

@@ -11,8 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-from gmc.commands.evaluate import METHODS
-from gmc.runtime import evaluation
 from gmc.runtime.folder import CONFIG, MODEL, STATE, WEIGHTS
 from gmc.runtime.run import open_run
 from tests.cli.invoking import TINY, Trained, codes, invoke
@@ -175,10 +173,6 @@ def test_pseudo_likelihood(run: Path) -> None:
     found = json.loads(invoke("eval", "run", "--json", "--method", "pseudo").stdout)
     assert found["log_z"] is None
     assert found["mean"] < 0
-
-
-def test_every_method_can_be_asked_for() -> None:
-    assert set(METHODS) == set(evaluation.METHODS)
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,9 @@ def test_info_of_each_word(name: str) -> None:
 
 def test_info_tells_arguments_with_bounds_and_defaults() -> None:
     text = invoke("info", "adam").stdout
-    assert text.startswith("adam(lr, betas = (0.9, 0.999), eps = 1e-08, weight_decay = 0)    optimizer\n")
+    head, _, rest = text.partition("\n")
+    assert head.startswith("adam(lr, betas = (0.9, 0.999), eps = 1e-08, weight_decay = 0, max_norm = none, ")
+    assert head.endswith(")    optimizer") and rest
     assert "lr            a number or `a -> b`, at least 0, required" in text
     assert "eps           a number, greater than 0, 1e-08 unless given" in text
 

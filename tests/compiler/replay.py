@@ -28,14 +28,14 @@ from gmc.compiler.split import Split
 from gmc.dsl.model import Chain, Model
 from tests.oracle import gained
 from tests.oracle.laws import Law, law
-from tests.oracle.models import CHAIN, EXAMPLES, Example, load, random_values, random_weights
+from tests.oracle.models import CHAIN, DIRECTED, EXAMPLES, Example, load, random_values, random_weights
 from tests.oracle.sites import Site, clamping, part_sites, sites
 from tests.oracle.sweeps import update_matrix
 
 SEED = 1
 """Of weights and values, with which every mistake shows."""
-EXAMPLE = {example.name: example for example in EXAMPLES}
-PATTERNS = [(name, items) for name, example in EXAMPLE.items() for items in example.clamps]
+EXAMPLE = {example.name: example for example in (*EXAMPLES, *DIRECTED)}
+PATTERNS = [(example.name, items) for example in EXAMPLES for items in example.clamps]
 FINITE = [(name, items) for name, items in PATTERNS if not EXAMPLE[name].gaussian]
 GAUSSIAN = [(name, items) for name, items in PATTERNS if EXAMPLE[name].gaussian]
 

@@ -17,10 +17,11 @@ import pytest
 import torch
 from torch import Tensor, fx
 
-from gmc.compiler import emission, schedule, stationary
+from gmc.compiler import ending, schedule, stationary
 from gmc.compiler.draws import DRAWS
 from gmc.compiler.emitter import inputs
 from gmc.compiler.gains import Potency
+from gmc.compiler.outcome import Outcome
 from gmc.compiler.program import build_program
 from gmc.compiler.region import Region
 from gmc.compiler.split import Split
@@ -28,7 +29,7 @@ from gmc.compiler.stationary import is_model_law, stationarity
 from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.model import Edge
 from gmc.runtime import chains
-from gmc.runtime.chains import Given, Outcome
+from gmc.runtime.chains import Given
 from tests.compiler.random_chains import Draft, draft
 from tests.compiler.replay import (
     SEED,
@@ -666,7 +667,7 @@ def follow(seed: int) -> None:
 
 BROKEN: Mapping[str, tuple[int, Any, str, Callable[..., Any], str]] = {
     "left to the end too early": (45, schedule, "_comes_last", lambda *_: True, "not close"),
-    "means where something read the draw": (57, emission, "reads", lambda *_: False, "not close"),
+    "means where something read the draw": (57, ending, "reads", lambda *_: False, "not close"),
     "one way along an edge is no edge": (
         48,
         Potency,

@@ -325,7 +325,8 @@ def test_written_sweep() -> None:
         ("sweep {v, v} then {h} then {y}", "GM218", "v"),
         ("sweep {v} then {h} then {y} then {w}", "GM203", "w"),
         ("sweep {v} then {h} then {y} then {v_h}", "GM204", "v_h"),
-        ("sweep {v by v_h} then {h} then {y}", "GM901", "v by v_h"),
+        ("sweep {v by v_h} then {h} then {y}", "GM433", "v_h"),
+        ("sweep {v by h} then {h} then {y}", "GM204", "h"),
     ],
 )
 def test_wrong_sweep(items: str, code: str, place: str) -> None:

@@ -197,7 +197,7 @@ def test_a_layer_that_a_parameter_leaves_out_is_named_like_any_other() -> None:
 
 def test_nothing_is_said_of_edges_that_are_wrong_themselves() -> None:
     assert codes(GRAPH.replace("edge v -- h", "edge v -- h by nothing") + "chain c { impotent v -> h }") == ["GM205"]
-    assert codes(GRAPH.replace("edge v -- h", "edge v -> h") + "chain c { impotent v -> h  impotent v_h }") == ["GM901"]
+    assert codes(GRAPH.replace("edge v -- h", "edge (v, h) -> k") + "chain c { impotent v -> k }") == ["GM901"]
     assert codes(GRAPH.replace("v : bernoulli", "v : nothing") + "chain c { potent v = 0.5 }") == ["GM205"]
     # a param without a value: its variable is missing from the graph, and with it an edge
     assert codes(GRAPH.replace("top = 2", "top = 1 / 0") + "chain c { potent k_t = 0.5  impotent k -> t }") == ["GM302"]

@@ -11,7 +11,7 @@ from gmc.dsl.diagnostic import GmcError
 from gmc.dsl.model import Stage
 from gmc.dsl.vocabulary import Ramp
 from tests.dsl.checking import BEFORE_TRAIN, CHAINS, DATA, MODEL, OBJECTIVE, TRAIN, checked, codes, found
-from tests.dsl.words import WORDS, Likelihood, Mixture, Pseudo, Sgd
+from tests.dsl.words import WORDS, Likelihood, Mixture, Patience, Pseudo, Sgd
 
 CALL = "likelihood(posterior, negative)"
 
@@ -61,7 +61,7 @@ def test_sums(text: str, expected: list[tuple[Ramp, type]]) -> None:
         ("posterior", "GM204"),
         ("nothing(3)", "GM205"),
         ('"text"', "GM207"),
-        ("layerwise(cd(1))", "GM902"),
+        ("vimco(posterior)", "GM902"),
         ("likelihood(posterior, posterior)", "GM504"),
     ],
 )
@@ -107,6 +107,14 @@ def test_stage() -> None:
     assert line.optimizer == Sgd(lr=Ramp(0.1, 0.0), momentum=Ramp.of(0.5))
 
 
+def test_stop() -> None:
+    s = stage("minimize nll using sgd(1)  batch 1  epochs 1  stop patience(3)  watch pseudo")
+    assert s.stop == Patience(looks=3)
+    assert stage("minimize nll using sgd(1)  batch 1  epochs 1  watch pseudo").stop is None
+    text = f"{BEFORE_TRAIN}train {{ minimize nll using sgd(1)  batch 1  epochs 1  watch pseudo  stop patience(3) }}"
+    assert codes(text) == ["GM518"]
+
+
 def test_of() -> None:
     s = stage("minimize nll of v, v_h using sgd(1)  minimize nll using adam  batch 1  epochs 1")
     assert [line.of for line in s.minimize] == [("v", "v_h"), ()]
@@ -135,7 +143,11 @@ def test_of() -> None:
         ("minimize nll using sgd(1)  batch 1  batch 2  epochs 1  epochs 1", ["GM216", "GM216"]),
         ("minimize nll using sgd(1)  batch 1  epochs 1  watch pseudo  watch pseudo", ["GM216"]),
         ("minimize nll using sgd(1)  batch 1  epochs 1  watch psuedo every 0", ["GM205", "GM305"]),
-        ("minimize nll using sgd(1)  batch 1  epochs 1  stop patience(3)", ["GM901"]),
+        ("minimize nll using sgd(1)  batch 1  epochs 1  stop patience(3)", ["GM518"]),
+        ("minimize nll using sgd(1)  batch 1  epochs 1  watch pseudo  stop patience(0)", ["GM314"]),
+        ("minimize nll using sgd(1)  batch 1  epochs 1  watch pseudo  stop paitence(3)", ["GM205"]),
+        ("minimize nll using sgd(1)  batch 1  epochs 1  watch pseudo  stop patience", ["GM313"]),
+        ("minimize nll using sgd(1)  batch 1  epochs 1  watch pseudo  stop patience(1)  stop patience(2)", ["GM216"]),
     ],
 )
 def test_wrong_stages(items: str, expected: list[str]) -> None:
@@ -200,12 +212,6 @@ def test_statements_not_supported_yet(text: str) -> None:
     assert diagnostic.code == "GM901"
     assert diagnostic.span is not None
     assert diagnostic.span.text == text
-
-
-def test_directed_edges_are_not_supported_yet() -> None:
-    text = "model m { observed x : bernoulli  latent z : bernoulli  edge z -> x  edge up : x ~> z by enc  edge (x) ~> z -- y }"
-    text = text.replace("edge (x) ~> z -- y", "")
-    assert codes(text) == ["GM901", "GM901"]
 
 
 def test_planned_words_that_are_registered_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,7 +190,8 @@ def test_chain_items() -> None:
     assert [[update.name.text for update in block.updates] for block in sweep.blocks] == [["v", "z"], ["h"]]
     assert sweep.blocks[0].updates[1].by.text == "x_z"
     assert show(item("sweeps uniform(1, 3)").count) == "uniform(1, 3)"
-    assert item("update mean").mode.text == "mean"
+    assert item("update mean").rule.text == "mean"
+    assert item("update mean(damping = 0.5)").rule.name.text == "mean"
     assert show(item("backprop 2 by concrete(0.5)").by) == "concrete(0.5)"
 
 

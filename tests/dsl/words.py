@@ -27,7 +27,9 @@ from gmc.dsl.vocabulary import (
     RampBounds,
     SourceWord,
     StartWord,
+    StopWord,
     TransformWord,
+    UpdateWord,
     Vocabulary,
 )
 
@@ -171,6 +173,14 @@ class Adam(OptimizerWord):
         return self
 
 
+@WORDS.register("patience")
+class Patience(StopWord):
+    looks: Count
+
+    def stops(self, looks: int, best: int) -> bool:
+        return False
+
+
 @WORDS.register("digits")
 class Digits(SourceWord):
     pass
@@ -226,6 +236,22 @@ class Law(StartWord):
 
     def misfit(self, variable: Variable) -> str | None:
         return None if variable.family.states is None else f"its values are {variable.family.support}"
+
+
+@WORDS.register("sample")
+class Sample(UpdateWord):
+    pass
+
+
+@WORDS.register("mean")
+class Mean(UpdateWord):
+    damping: float = Field(default=0.0, ge=0.0, lt=1.0)
+    tolerance: float = Field(default=0.0, ge=0.0)
+
+
+@WORDS.register("mode")
+class Mode(UpdateWord):
+    pass
 
 
 @WORDS.register("surprise")

@@ -8,7 +8,7 @@ import torch
 import gmc
 from gmc.compiler.graph import family
 from gmc.runtime import exact
-from gmc.runtime.exact import TooLarge, _Listing, log_partition
+from gmc.runtime.exact import Listing, TooLarge, log_partition
 from tests.compiler.replay import case
 
 
@@ -18,7 +18,7 @@ def test_the_listing_has_every_state_once(name: str, items: str, chunk: int, mon
     given = case(name, items)
     marginal = given.compiled.marginal(dict(given.program.schedule.clamped))
     monkeypatch.setattr(exact, "CHUNK", chunk)
-    listing = _Listing(marginal, torch.device("cpu"))
+    listing = Listing(marginal, torch.device("cpu"))
     parts = list(listing.chunks(1))
     states = torch.cat([torch.cat([part[r.name] for r in marginal.enumerated], 1) for part in parts])
     expected = 1

@@ -79,3 +79,12 @@ def test_what_the_valid_rows_lack(tmp_path: Path) -> None:
         "GM740",
         "`loss(nll)` does not apply: `nll` reads `y`, which not all of these rows have",
     )
+
+
+def test_what_is_trained_in_parts_has_no_loss_of_the_whole(tmp_path: Path) -> None:
+    text = PROGRAM.replace("edge y -- h\n", "latent g : bernoulli[2]\n  edge h -- g\n  edge y -- h\n")
+    text = text.replace("objective nll =", "objective stack = layerwise(cd(1))\nobjective nll =").replace(
+        "loss(nll), exact", "loss(stack)"
+    )
+    with pytest.raises(GmcError, match="one part of the model after the other"):
+        train(tmp_path, text)

@@ -71,7 +71,10 @@ def test_pages_and_codes_agree() -> None:
 
 def test_every_code_is_brought_about_by_a_test() -> None:
     tests = Path(__file__).parent
-    text = "".join((tests / name).read_text() for name in ("test_bad_runs.py", "test_run_errors.py", "test_resume.py"))
+    text = "".join(
+        (tests / name).read_text()
+        for name in ("test_bad_runs.py", "test_run_errors.py", "test_resume.py", "test_stopping.py")
+    )
     assert [code for code in CODES if f'"{code}"' not in text] == []
 
 

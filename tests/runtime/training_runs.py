@@ -31,12 +31,12 @@ chain each_row { clamp v, y, x  start persistent(2)  sweeps 1 }
 chain mean_field { clamp v, y, x  update mean  sweeps 2 }
 chain negative { start persistent(5, restart = 0.2)  sweeps 1 }
 
-objective nll = likelihood(positive = each_row, negative = negative)
+objective nll = likelihood(positive = each_row, negative = negative, centring = 0.05)
 objective bound = likelihood(positive = mean_field, negative = negative)
 
 train first {
-  minimize nll of v_h, v, s using sgd(lr = 0.05 -> 0.01, momentum = 0.5 -> 0.9)
-  minimize bound using adam(lr = 1e-2) times 2
+  minimize nll of v_h, v, s using sgd(lr = 0.05 -> 0.01, momentum = 0.5 -> 0.9, max_norm = 0.5)
+  minimize bound using adam(lr = 1e-2, average = 0.9) times 2
   batch 20
   epochs 2
 }
@@ -47,7 +47,7 @@ train second {
   epochs 2
 }
 """
-"""Two stages, both optimisers in one step, momentum, ramps, data drawn afresh, fitted constants, and persistent chains of both kinds."""
+"""Two stages, both optimisers in one step, momentum, ramps, centred steps, averages, norms, data drawn afresh, fitted constants, and persistent chains of both kinds."""
 
 FILES = ("weights.safetensors", "state.safetensors", "metrics.jsonl")
 """What must be the same bytes."""

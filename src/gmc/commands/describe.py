@@ -33,7 +33,7 @@ def _parts(checked: Checked) -> Iterator[tuple[str, Rows]]:
         (v.name, kinds[v.observed], type_text(v), plural(v.sites, "site"), _first(v.doc)) for v in model.variables
     ]
     yield f"model {model.name}{_after(model.doc)}", variables
-    yield "edges", [(e.name, " -- ".join(e.ends), f"by {e.factor}", _first(e.doc)) for e in model.edges]
+    yield "edges", [(e.name, str(e), f"by {e.factor}", _first(e.doc)) for e in model.edges]
     if checked.data is not None:
         rows = [
             (b.split, b.variable, "= " + " | ".join([b.column, *(str(step.transform) for step in b.steps)]))

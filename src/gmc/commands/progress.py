@@ -59,12 +59,17 @@ class Watch:
         if self._terminal:
             self._move(progress)
         elif progress.report is not None and (
-            progress.epoch == progress.epochs or self._clock() - self._said >= SECONDS
+            progress.epoch == progress.epochs
+            or progress.report.stopped is not None
+            or self._clock() - self._said >= SECONDS
         ):
             self._said = self._clock()
             self._reporter.say(
                 f"{progress.stage}: epoch {progress.epoch} of {progress.epochs}, {values_text(progress.report.values)}"
             )
+        if progress.report is not None and progress.report.stopped is not None:
+            self.close()
+            self._reporter.say(f"{progress.stage}: stopped after epoch {progress.epoch}: {progress.report.stopped}")
 
     def _move(self, progress: Progress) -> None:
         from tqdm import tqdm

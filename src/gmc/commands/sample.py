@@ -179,6 +179,10 @@ class Tally:
         self.numbers: dict[str, int] = {}
         self.first: dict[str, Tensor] = {}
         self.open: dict[str, int] = {}
+        self.steps: list[int] = []
+        self.settled = 0
+        self.accepted: list[Tensor] = []
+        self.moves = 0
 
     def take(self, parts: Iterable[Part]) -> None:
         """Takes all parts in."""
@@ -193,6 +197,23 @@ class Tally:
                 self.first.setdefault(name, array)
             for gate, opened in part.samples.open.items():
                 self.open[gate] = self.open.get(gate, 0) + int(opened.sum())
+            self._noted(part)
+
+    def _noted(self, part: Part) -> None:
+        """Takes in how the chains stopped, after the last of the sweeps that are kept, and which moves between temperatures were accepted."""
+        found = part.samples.notes
+        if "accepted" in found:
+            moves = found["accepted"].double()
+            self.accepted.append(moves.flatten(0, -2).sum(0))
+            self.moves += moves[..., 0].numel()
+        if "sweeps" in found and part.samples.sweeps[-1] == self.stream.request.course.sweeps:
+            last = {name: x if self.stream.kept is None else x[:, -1] for name, x in found.items()}
+            self.steps += last["sweeps"].tolist()
+            self.settled += int((last["change"] < self._tolerance).sum())
+
+    @property
+    def _tolerance(self) -> float:
+        return self.stream.request.chain.rule.stops
 
     def text(self) -> str:
         """Each variable's shape, mean and values, as far as they fit a line, and how often each gate was open."""
@@ -212,4 +233,12 @@ class Tally:
         total = stream.chains * (stream.kept or 1)
         what = "chains" if stream.kept is None else "sweeps"
         lines += [f"  gate {gate}  open in {count} of {total} {what}" for gate, count in self.open.items()]
+        if self.steps:
+            low, high = min(self.steps), max(self.steps)
+            took = f"after {high} sweeps" if low == high else f"after {low} to {high} sweeps"
+            lines += [f"  settled to {self._tolerance:g}  {self.settled} of {stream.chains} chains, {took}"]
+        if self.accepted:
+            shares = (sum(self.accepted[1:], self.accepted[0]) / self.moves).tolist()
+            what = "exchanges, hottest pair first" if len(shares) > 1 else "transitions"
+            lines += [f"  accepted {what}  {', '.join(f'{share:.0%}' for share in shares)}"]
         return "\n".join(lines) + "\n"

@@ -45,7 +45,7 @@ class Size:
     temperatures: int
 
 
-SMALL = Size(10_000, 200, 200, 100, 20, 100, 10_000)
+SMALL = Size(10_000, 200, 200, 60, 20, 100, 5_000)
 FULL = Size(60_000, 500, 1000, 300, 50, 1000, 20_000)
 QUICK = Size(200, 20, 10, 2, 1, 10, 50)
 PUBLISHED = {RBM: -86.34, PRETRAINED: -84.62}

@@ -10,7 +10,7 @@ import torch
 from scipy import stats as scipy_stats
 from torch import Tensor
 
-from gmc.compiler import draws, rejection, truncated
+from gmc.compiler import draws, exchange, rejection, truncated
 from gmc.compiler.draws import (
     gaussian,
     int32,
@@ -298,6 +298,7 @@ def test_proxies_emit_one_node() -> None:
         truncated.relu(eta, key, 8, sweep),
         rejection.poisson(eta, key, 9, sweep),
         rejection.gamma(eta, key, 10, sweep, 2.0),
+        exchange.exchange(eta, key, 11, sweep, (0.5, 1.0)),
     ]
     for number, proxy in enumerate(made, 3):
         assert proxy.node.op == "call_function"

@@ -92,7 +92,8 @@ format: $(DEV) ## let ruff rewrite what it can
 
 .PHONY: bench
 bench: $(DEV) ## the benchmarks and their tables (ARGS="--data FOLDER"); about an hour and a quarter
-	for name in rbm_mnist_exact bars_and_stripes label_rbm ising potts gaussian_rbm dbm inpainting missing_data gate; do \
+	for name in rbm_mnist_exact bars_and_stripes label_rbm ising potts gaussian_rbm dbm inpainting missing_data gate \
+		rbm_centred deep_mnist fixed_mnist mp_dbm; do \
 		$(BIN)/python -m benchmarks.$$name $(ARGS); \
 	done
 	$(BIN)/python -m benchmarks.table

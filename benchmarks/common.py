@@ -222,18 +222,20 @@ def say(text: str) -> None:
 
 
 class Watch:
-    """Says how far a training is, ten times in all."""
+    """Says how far a training is, ten times a stage."""
 
     def __init__(self, label: str) -> None:
-        self.label, self.tenth, self.started = label, 0, time.monotonic()
+        self.label, self.stage, self.tenth, self.started = label, "", 0, time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
-        """Says it at the end of an epoch that begins a new tenth."""
+        """Says it at the end of an epoch that begins a new tenth of a stage."""
+        if progress.stage != self.stage:
+            self.stage, self.tenth = progress.stage, 0
         if progress.report is None or progress.epoch * 10 // progress.epochs <= self.tenth:
             return
         self.tenth = progress.epoch * 10 // progress.epochs
         seconds = time.monotonic() - self.started
-        say(f"{self.label}: epoch {progress.epoch} of {progress.epochs}, {seconds:.0f} s")
+        say(f"{self.label}, {self.stage}: epoch {progress.epoch} of {progress.epochs}, {seconds:.0f} s")
 
 
 def train(

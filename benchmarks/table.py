@@ -14,7 +14,7 @@ from benchmarks.common import RESULTS, ROOT, number
 
 NAMES = (
     *("rbm_mnist_exact", "bars_and_stripes", "label_rbm", "ising", "potts", "gaussian_rbm", "dbm"),
-    *("inpainting", "missing_data", "gate"),
+    *("inpainting", "missing_data", "gate", "rbm_centred", "deep_mnist", "fixed_mnist", "mp_dbm"),
 )
 README = ROOT / "benchmarks" / "README.md"
 BEGIN, END = "<!-- made by python -m benchmarks.table: do not edit -->", "<!-- end -->"

@@ -45,9 +45,9 @@ class Size:
     temperatures: int
 
 
-SMALL = Size(10_000, 200, 200, 60, 20, 100, 5_000)
+SMALL = Size(10_000, 200, 200, 40, 20, 100, 3_000)
 FULL = Size(60_000, 500, 1000, 300, 50, 1000, 20_000)
-QUICK = Size(200, 20, 10, 2, 1, 10, 50)
+QUICK = Size(200, 40, 30, 2, 1, 10, 50)
 PUBLISHED = {RBM: -86.34, PRETRAINED: -84.62}
 """RBM of 500 by CD-25, and the bound of a DBM 500-1000 (Salakhutdinov & Murray 2008; Salakhutdinov & Hinton 2009), at full size."""
 
@@ -134,7 +134,7 @@ def work(case: str, seed: int, data: Path, size: Size, device: str, picture: Pat
         if picture is not None:
             from gmc.runtime.images import save_grid
 
-            drawn = run.average("dreaming", chains=100, burn=999, seed=seed).values["v"]
+            drawn = run.average("dreaming", chains=100, burn=999, seed=seed)["v"]
             save_grid(picture, drawn, run.compiled.checked.model.variable("v"), columns=20)
     return {**values, "training, s": round(spent, 1)}
 

@@ -336,7 +336,7 @@ def fit(graph: FactorGraph, params: Mapping[str, Tensor], path: str) -> None:
     """Checks that arrays are the model's parameters.
 
     Raises:
-        GmcError: with what is missing, unknown, or of another shape; or that they leave no normalisable law.
+        GmcError: with what is missing, unknown, not finite, or of another shape; or that they leave no normalisable law.
     """
     wanted = {p.name: p.shape for p in graph.parameters}
     missing = [name for name in wanted if name not in params]
@@ -346,6 +346,7 @@ def fit(graph: FactorGraph, params: Mapping[str, Tensor], path: str) -> None:
         for name, shape in wanted.items()
         if name in params and tuple(params[name].shape) != shape
     ]
+    shapes += [f"{name} has values that are not finite" for name in wanted if _broken(params.get(name))]
     for term in () if missing or unknown or shapes else graph.terms:
         suffixes = term.factor.parameters(term.ends) if term.owner == term.name else {}
         flaw = term.factor.flaw(term.ends, {s: params[term.parameter(s)] for s in suffixes}) if suffixes else None
@@ -355,6 +356,11 @@ def fit(graph: FactorGraph, params: Mapping[str, Tensor], path: str) -> None:
     proper = build_proper(graph)
     if proper is not None and (flaws := proper.check(params)):
         raise GmcError([run_errors.improper(None, path, flaws)])
+
+
+def _broken(value: Tensor | None) -> bool:
+    """Whether an array that is there has NaN or infinities."""
+    return value is not None and not bool(value.isfinite().all())
 
 
 def open_run(folder: Path | str, device: str = "cpu") -> Run:

@@ -123,7 +123,7 @@ def _next(share: float, gained: Callable[[float, float], Tensor], beta: float, g
 
     What is lost grows with the square of the step, which makes the next guess; the best that was good enough is kept.
     """
-    lost, best, after = 1.0 - share, beta, min(beta + guess, 1.0)
+    lost, best, after = 1.0 - share, beta, min(beta + max(guess, LEAST), 1.0)
     while after > best:
         ess = conditional_ess(gained(beta, after))
         if ess >= share:

@@ -41,6 +41,14 @@ def test_ais() -> None:
 
 
 @pytest.mark.usefixtures("run")
+def test_one_chain_has_no_error_of_log_z() -> None:
+    words = ["eval", "run", "--method", "ais", "--temperatures", "5", "--chains", "1"]
+    mean = invoke(*words).stdout.splitlines()[1]
+    assert "nan" not in mean and "of the rows alone; that of log Z is not known" in mean
+    assert json.loads(invoke(*words, "--json").stdout)["standard_error"] is None
+
+
+@pytest.mark.usefixtures("run")
 def test_as_data() -> None:
     """All agree with the exact number on this small model, whose log Z they know."""
     exact = json.loads(invoke("eval", "run", "--json").stdout)

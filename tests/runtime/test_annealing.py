@@ -274,6 +274,23 @@ def test_a_pilot_that_finds_no_end_gives_up(monkeypatch: pytest.MonkeyPatch) -> 
     assert choose(0.9, lambda beta, after: noise * (after - beta), lambda beta: None, lambda beta: None) is None
 
 
+def test_a_pilot_goes_only_where_it_has_been(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no step is good enough: the least one, of which the last is a guess that rounding has made smaller."""
+    monkeypatch.setattr("gmc.runtime.temperatures.MOST", 300)
+    noise = torch.randn(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 1e30
+    tried: set[float] = set()
+
+    def gained(before: float, after: float) -> torch.Tensor:
+        tried.add(after)
+        return noise * (after - before)
+
+    def move(after: float) -> None:
+        assert after in tried
+        tried.clear()
+
+    assert choose(0.9, gained, move, lambda beta: None) is None
+
+
 # ── Estimates ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

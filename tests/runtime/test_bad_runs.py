@@ -306,6 +306,8 @@ def test_weights_of_another_model(here: Path) -> None:
         ({name: t for name, t in tensors.items() if name != "h.bias"}, "it lacks h.bias"),
         ({**tensors, "more": torch.zeros(1)}, "it has more, which the model does not"),
         ({**tensors, "h_h.weight": torch.arange(9.0).reshape(3, 3)}, "the weight of h_h"),
+        ({**tensors, "v.bias": torch.full((2, 3), torch.nan)}, "v.bias has values that are not finite"),
+        ({**tensors, "h.bias": torch.full_like(tensors["h.bias"], torch.inf)}, "h.bias has values that are not finite"),
     ):
         save_file(wrong, "w.safetensors")
         for words in (TRAIN[:-1], ("compile", "small.gm", "--out")):

@@ -158,7 +158,9 @@ def _error(found: Evaluation) -> str:
     """The standard error, and what it is of."""
     if found.rows < 2:
         return ""
-    if not found.log_z_error or math.isnan(found.log_z_error):
+    if math.isnan(found.log_z_error):
+        return f" {PLUS_MINUS} {found.rows_error:.4g} (standard error of the rows alone; that of log Z is not known)"
+    if not found.log_z_error:
         return f" {PLUS_MINUS} {found.standard_error:.4g} (standard error of the mean)"
     parts = f"{found.rows_error:.2g} of the rows, {found.log_z_error:.2g} of log Z"
     return f" {PLUS_MINUS} {found.standard_error:.4g} (standard error: {parts})"

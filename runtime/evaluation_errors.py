@@ -13,8 +13,8 @@ from gmc.dsl.source import Span
 def uneven_weights(span: Span, what: str, effective: float, count: int, spread: float) -> Finding:
     """Importance weights of which a few chains have nearly all."""
     return Finding(
-        f"{what} hangs on few chains: its weights are worth {effective:.3g} of {count}, and their logs spread by {spread:.3g} nats, so that "
-        "its error too is understated",
+        f"the weights behind {what} are uneven: they are worth {effective:.3g} of {count} chains, and their logs spread by {spread:.3g} nats, so that "
+        "the error too is understated",
         "use more temperatures, `--temperatures 10000` or `--temperatures adaptive`, and more chains",
     )
 

@@ -116,12 +116,12 @@ def _of_rows(task: Task, numbers: Tensor, samples: int, tolerance: float, dampin
     """
     if any(edge.kind == "directed" for edge in task.compiled.checked.model.edges):
         found = expected(task, numbers, samples)
-        below = "below log p(v) in every row, by the divergence of what `~>` edges draw from the posterior"
-        drawn = "without bias an estimate of the lower bound, which is below log p(v)"
+        below = "below what it bounds in every row, by the divergence of what `~>` edges draw from the posterior"
+        drawn = "without bias as an estimate of the lower bound, which is below what it bounds"
         return _OfRows(found.values, found.how, found.exact, below if found.exact else drawn)
     rows = bounds(task, numbers, tolerance, damping)
     how = f"mean field to its fixed point, {rows.passes} passes, residual {float(rows.change.max()):.1g}"
-    below = "below log p(v) in every row, by the divergence of mean field from the posterior"
+    below = "below what it bounds in every row, by the divergence of mean field from the posterior"
     return _OfRows(rows.log_z, how, True, below, _unsettled(task, rows, tolerance))
 
 

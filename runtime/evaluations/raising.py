@@ -57,7 +57,7 @@ def raising(task: Task, *, chains: int = 10, temperatures: int | str = 1000) -> 
     return Evaluation(
         "raise",
         f"log p_ann({task.variables}), the annealed sampler's, from below",
-        "lower bound",
+        "estimate of a lower bound",
         "biased low in expectation as an estimate of the annealed sampler's; how near that is to the model is not bounded, and nearer with more temperatures",
         how,
         log_means(weights),

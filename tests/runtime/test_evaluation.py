@@ -156,7 +156,7 @@ def test_what_is_no_likelihood_is_not_called_one() -> None:
     assert {n: e.kind for n, e in found.items()} == {
         "exact": "exact",
         "ais": "estimate",
-        "raise": "lower bound",
+        "raise": "estimate of a lower bound",
         "bound": "lower bound",
         "pseudo": "pseudo-likelihood",
     }

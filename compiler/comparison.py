@@ -38,7 +38,7 @@ class Comparison(Descent):
 
     `sides` are those whose chains are run, `exact` those that are summed. The graph takes the parameters and, for each of `sides`, `SIDE.mean.VAR` and
     `SIDE.value.VAR` [chains, size], and, of mean-field sides, `SIDE.spread.VAR`; it gives `loss`, their mean energies' difference, and `gradient`, a
-    dictionary by parameter. Exact sides add their share to both. With `settle` the means of a negative side that is run are those of a last mean-field pass. With `centring` it also gives `means`, the mean statistics of a positive side that is run.
+    dictionary by parameter. Exact sides add their share to both. With `settle` the means of a negative side that is run are those of a last mean-field pass. With a `rate` of centring it also gives `means`, the mean statistics of a positive side that is run.
     """
 
     uses: Uses
@@ -47,7 +47,7 @@ class Comparison(Descent):
     raw: fx.GraphModule
     module: fx.GraphModule
     variables: tuple[Variable, ...]
-    centring: float | None = None
+    rate: float | None = None
     settle: bool = False
 
     @property
@@ -60,6 +60,11 @@ class Comparison(Descent):
             wants.add(self._means_of(side))
             wants |= {w for w in read if any(n.startswith(f"{side}.{w}.") for n in inputs(self.module))}
         return found
+
+    @property
+    def centring(self) -> float | None:
+        """The rate that was asked for."""
+        return self.rate
 
     @property
     def graphs(self) -> dict[str, fx.GraphModule]:
@@ -91,7 +96,7 @@ class Comparison(Descent):
             for name, value in found.gradient.items():
                 share = (sign * value).to(step.dtype)
                 gradient[name] = gradient[name] + share if name in gradient else share
-            if side == "positive" and self.centring is not None:
+            if side == "positive" and self.rate is not None:
                 followed = self._means(found.gradient, step.dtype)
         return Slope(loss, gradient, followed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import get_args
+from typing import Any, get_args
 
 from torch import fx
 
@@ -55,7 +55,8 @@ class Compiled:
     def descents(self, objective: str) -> tuple[Descent, ...]:
         """The terms of an objective, compiled."""
         terms = self.checked.objective(objective).terms
-        return tuple(t.objective.build(self) for t in terms if isinstance(t.objective, Objective))
+        this: Any = self  # a type checker that looks at the folder, not at the link in the package, takes `Compiled` for two classes
+        return tuple(t.objective.build(this) for t in terms if isinstance(t.objective, Objective))
 
 
 def compile_checked(checked: Checked, passes: Sequence[Pass] = DEFAULT) -> Compiled:

@@ -41,49 +41,62 @@ class Step(Protocol):
     @property
     def params(self) -> Mapping[str, Tensor]:
         """The parameters by name."""
+        ...
 
     @property
     def rows(self) -> States:
         """Whole statistics of the step's rows, `[count, size]` by observed variable; NaN where a value is missing."""
+        ...
 
     @property
     def count(self) -> int:
         """How many rows there are."""
+        ...
 
     @property
     def dtype(self) -> torch.dtype:
         """That of the chains."""
+        ...
 
     @property
     def device(self) -> torch.device:
         """Where it runs."""
+        ...
 
     @property
     def progress(self) -> float:
         """Where the stage stands, in [0, 1]."""
+        ...
 
     @property
     def phase(self) -> int:
         """Which of the descent's phases it is, from 0 on."""
+        ...
 
     @property
     def memory(self) -> MutableMapping[str, Tensor]:
         """What the descent keeps from step to step, by names of its own; checkpoints hold it."""
+        ...
 
     def run(self, chain: str) -> Outcome:
         """How a chain ends on the rows; it is run once a step, whoever asks."""
+        ...
 
     def unrolled(self, chain: str, params: Mapping[str, Tensor], rows: States) -> Outcome:
         """A chain's run on other rows, with gradients by `params` through its mean-field updates."""
+        ...
 
     def conditioned(self, chain: str) -> dict[str, Tensor]:
         """Whole statistics of what a chain clamps in each row, NaN where it clamps nothing."""
+        ...
 
     def log_partition(self, given: States, chain: str | None = None) -> Sum:
         """log Z, under a chain of the file that errors name, of each row given whole statistics `[count, size]`, of which NaN is summed out, with the gradient of its mean over the rows."""
+        ...
 
     def keys(self, purpose: str) -> tuple[Tensor, int]:
         """Keys for draws, int32 `[count, 2]`, a row of data each, of a stream of that name, and a sweep number that no other step has."""
+        ...
 
     def inside(
         self,
@@ -94,6 +107,7 @@ class Step(Protocol):
         wants: Mapping[str, Collection[Want]],
     ) -> Step:
         """A step on the same rows of another model, whose chains keep their states under that name; `wants` is what is read of each."""
+        ...
 
 
 class Descent(ABC):

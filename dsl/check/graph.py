@@ -172,8 +172,9 @@ def _single_ends(context: Context, tree: syntax.DirectedEdge | syntax.Recognitio
     if net is not None and declared is not None and declared.what == "net":
         context.add(unsupported.form(net.span, f"a net on a `{arrow}` edge"))
         return False
-    if ends[0].text == ends[1].text:
-        context.add(errors.directed_circle(tree.span, (), ends[0].text))
+    names = {end.text for end in ends}
+    if len(names) == 1:
+        context.add(errors.directed_circle(tree.span, (), names.pop()))
         return False
     return True
 

@@ -59,7 +59,9 @@ def test_as_data() -> None:
         same = json.loads(invoke("eval", "run", "--rows", "30", "--seed", "2", "--json").stdout)
         assert (found["method"], found["rows"], found["run"], found["split"]) == (method, 30, "run", "test")
         assert found["mean"] == pytest.approx(same["mean"], abs=0.1)
-        assert found["kind"] == {"ais": "estimate", "raise": "estimate of a lower bound", "bound": "lower bound"}[method]
+        assert (
+            found["kind"] == {"ais": "estimate", "raise": "estimate of a lower bound", "bound": "lower bound"}[method]
+        )
         assert ("log-likelihood" in json.dumps(found)) == (method == "ais")
 
 
